@@ -1,0 +1,9 @@
+module example.com/websocket/compare
+
+go 1.25
+
+require example.com/websocket v0.0.0
+
+require github.com/klauspost/compress v1.20.3 // indirect
+
+replace example.com/websocket => ../
