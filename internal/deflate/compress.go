@@ -136,6 +136,10 @@ func (c *Compressor) end() []byte {
 	if !c.takeover {
 		matchers.Put(c.matcher)
 		c.matcher = nil
+		if c.window != nil {
+			windows.Put((*[1 << maxWindowBits]byte)(c.window[:1<<maxWindowBits]))
+			c.window = nil
+		}
 		c.Forget()
 	}
 	return c.take()
@@ -176,6 +180,10 @@ const minWindow = 2048
 func (c *Compressor) makeRoom(n int) {
 	size := max(1<<c.windowBits, minWindow)
 	if cap(c.window) < size {
+		if !c.takeover {
+			c.window = windows.Get().(*[1 << maxWindowBits]byte)[:0]
+			return
+		}
 		grown := min(size, max(2*cap(c.window), 1<<bits.Len(uint(len(c.window)+n-1)), 512))
 		c.window = append(make([]byte, 0, grown), c.window...)
 		return

@@ -4,12 +4,12 @@ import "math/bits"
 
 // The constants of RFC 1951.
 const (
-	endOfBlock    = 256 // 3.2.5
-	numLitLen     = 286 // literals, end of block, 29 length codes
-	numDist       = 30
-	numCodeLen    = 19 // 3.2.7, the alphabet of code lengths
-	maxCodeBits   = 15 // of a literal, length or distance
-	maxCodeLenBit = 7  // of a code length
+	endOfBlock     = 256 // 3.2.5
+	numLitLen      = 286 // literals, end of block, 29 length codes
+	numDist        = 30
+	numCodeLen     = 19 // 3.2.7, the alphabet of code lengths
+	maxCodeBits    = 15 // of a literal, length or distance
+	maxCodeLenBits = 7  // of a code length
 
 	minMatchLen = 3
 	maxMatchLen = 258

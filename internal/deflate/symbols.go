@@ -146,7 +146,7 @@ func (h *header) build(s *symbols, huff *huffman) int {
 			u = append(u, uint16(i))
 		}
 	}
-	huff.build(h.lens[:], h.freqs[:], u, maxCodeLenBit)
+	huff.build(h.lens[:], h.freqs[:], u, maxCodeLenBits)
 	assignCodes(h.codes[:], h.lens[:], u)
 
 	h.hcl = numCodeLen
