@@ -42,7 +42,8 @@ func main() {
 					name += "/takeover"
 				}
 				if filter.MatchString(name) {
-					row(tw, name, kind.Messages(size, 64), takeover)
+					// Enough messages that a repetition is beyond any window.
+					row(tw, name, kind.Messages(size, max(64, 256<<10/size)), takeover)
 				}
 			}
 		}

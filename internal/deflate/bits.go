@@ -5,10 +5,12 @@ import (
 	"slices"
 )
 
-func load32(b []byte, i int) uint32 { return binary.LittleEndian.Uint32(b[i:]) }
-func load64(b []byte, i int) uint64 { return binary.LittleEndian.Uint64(b[i:]) }
+// Slices of constant length compile to two comparisons and an access; an open
+// one, b[i:], takes twice as many instructions.
+func load32(b []byte, i int) uint32 { return binary.LittleEndian.Uint32(b[i : i+4]) }
+func load64(b []byte, i int) uint64 { return binary.LittleEndian.Uint64(b[i : i+8]) }
 
-func store64(b []byte, i int, v uint64) { binary.LittleEndian.PutUint64(b[i:], v) }
+func store64(b []byte, i int, v uint64) { binary.LittleEndian.PutUint64(b[i:i+8], v) }
 
 // A bitWriter appends bits to out, the first in the lowest bit of a byte
 // (RFC 1951, 3.1.1). Between calls fewer than 8 bits wait in acc.

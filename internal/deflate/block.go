@@ -168,11 +168,18 @@ func (b *block) writeTokens(w *bitWriter, codes *codeTable) {
 			n &= 7
 		}
 		if next < end {
-			for ; next < end; next++ {
-				c := codes[lits[next]]
-				acc |= c.bits() << (n & 63)
-				n += c.len()
-			}
+			x := load32(lits, next)
+			c := codes[x&0xff]
+			acc |= c.bits() << (n & 63)
+			n += c.len()
+			rest := end - next
+			next = end
+			c = codes[x>>8&0xff] & code((1-rest)>>63)
+			acc |= c.bits() << (n & 63)
+			n += c.len()
+			c = codes[x>>16&0xff] & code((2-rest)>>63)
+			acc |= c.bits() << (n & 63)
+			n += c.len()
 			store64(out, pos, acc)
 			pos += int(n >> 3)
 			acc >>= n & 56
@@ -188,18 +195,15 @@ func (b *block) writeTokens(w *bitWriter, codes *codeTable) {
 		length, dist := s.length(), s.dist()
 		symbol := lengthSymbol[length]
 		c := codes[endOfBlock+1+int(symbol)]
-		acc |= c.bits() << (n & 63)
-		n += c.len()
 		r := lengthSymbols[symbol]
-		acc |= uint64(length+minMatchLen-uint32(r.base)) << (n & 63)
-		n += uint(r.extra)
-
+		v := c.bits() | uint64(length+minMatchLen-uint32(r.base))<<(c.len()&63)
+		k := c.len() + uint(r.extra)
 		ds, extra := distSymbol(dist)
 		c = codes[numLitLen+int(ds)]
-		acc |= c.bits() << (n & 63)
-		n += c.len()
-		acc |= uint64(dist&(1<<extra-1)) << (n & 63)
-		n += uint(extra)
+		v |= (c.bits() | uint64(dist&(1<<(extra&63)-1))<<(c.len()&63)) << (k & 63)
+		k += c.len() + uint(extra)
+		acc |= v << (n & 63)
+		n += k
 		store64(out, pos, acc)
 		pos += int(n >> 3)
 		acc >>= n & 56

@@ -1,6 +1,9 @@
 package deflate
 
-import "math/bits"
+import (
+	"math"
+	"math/bits"
+)
 
 // A code is a Huffman code as it is written: the bits in the low 16,
 // already reversed since 3.1.1 packs codes from the most significant bit;
@@ -15,8 +18,9 @@ func (c code) len() uint    { return uint(c >> 16) }
 // A huffman holds what building a code needs. It is scratch memory: nothing
 // outlives a call.
 type huffman struct {
-	sorted  [2][numLitLen]uint32 // a frequency and, in the low 16 bits, its symbol
+	sorted  [2][numLitLen + 1]uint32 // a frequency and, in the low 16 bits, its symbol
 	buckets [256]uint16
+	parents [numLitLen]uint16
 }
 
 // build computes an optimal prefix code of at most limit bits for the symbols
@@ -34,11 +38,8 @@ func (h *huffman) build(lens []uint8, freqs, used []uint16, limit int) {
 		s[i] = uint32(f)<<16 | uint32(symbol)
 		all |= f
 	}
-	s, weights := h.sort(s, all)
-	for i, x := range s {
-		weights[i] = x >> 16
-	}
-	counts := depths(weights)
+	s, free := h.sort(s, all)
+	counts := h.depths(s, free)
 	limitLengths(&counts, limit)
 
 	next := 0
@@ -78,40 +79,48 @@ func (h *huffman) sort(s []uint32, all uint16) (sorted, free []uint32) {
 	return s, to
 }
 
-// depths returns how many leaves a Huffman tree over the weights w, sorted
-// and at least two, has at each depth; all that are deeper than the last are
-// counted there. It works in place in linear time (A. Moffat, J. Katajainen,
-// In-Place Calculation of Minimum-Redundancy Codes, 1995): first w[i] becomes
-// the weight of the i-th internal node, and, once that has a parent, the
-// parent's index; then its depth.
-func depths(w []uint32) (counts [maxHuffmanDepth + 1]uint16) {
-	n := len(w)
-	node, leaf := 0, 0 // the first of each kind without a parent
+// depths returns how many leaves a Huffman tree over the sorted symbols, at
+// least two, has at each depth.
+//
+// As in the algorithm of Moffat and Katajainen (In-Place Calculation of
+// Minimum-Redundancy Codes, 1995) the lightest node without a parent is the
+// next leaf or the next internal node, since both kinds come in order of
+// weight. It is unpredictable which: hence the choice without a branch, and
+// the sentinels that stand for no leaf and no node.
+func (h *huffman) depths(leaves, nodes []uint32) (counts [maxHuffmanDepth + 1]uint16) {
+	const none = math.MaxUint32
+	n := len(leaves)
+	leaves, nodes = leaves[:n+1], nodes[:n+1]
+	leaves[n] = none
+	parents := &h.parents
+	leaf, node := 0, 0 // the first of each kind without a parent
 	for next := range n - 1 {
-		var sum uint32
+		nodes[next] = none
+		var weight uint32
 		for range 2 {
-			if leaf < n && (node == next || w[leaf] <= w[node]) {
-				sum += w[leaf]
-				leaf++
-			} else {
-				sum += w[node]
-				w[node] = uint32(next)
-				node++
+			l, w := leaves[leaf]>>16, nodes[node]
+			isLeaf := 0
+			if l <= w {
+				isLeaf = 1
 			}
+			parents[node] = uint16(next) // until it is true
+			weight += min(l, w)
+			leaf += isLeaf
+			node += 1 - isLeaf
 		}
-		w[next] = sum
+		nodes[next] = weight
 	}
 
-	w[n-2] = 0 // the root's depth
-	for i := n - 3; i >= 0; i-- {
-		w[i] = w[w[i]] + 1
+	root := n - 2
+	nodes[root] = 0 // from here on depths
+	for i := root - 1; i >= 0; i-- {
+		nodes[i] = nodes[parents[i]] + 1
 	}
 
 	open := 1 // nodes of the tree at this depth, leaves and internal ones
-	i := n - 2
-	for depth := uint32(0); open > 0; depth++ {
+	for i, depth := root, uint32(0); open > 0; depth++ {
 		internal := 0
-		for i >= 0 && w[i] == depth {
+		for i >= 0 && nodes[i] == depth {
 			internal++
 			i--
 		}

@@ -39,48 +39,15 @@ func hash(x uint64) uint64 { return x << 24 * hashPrime }
 // fast adds buf[i:end] to b, as matches with what is before them in buf and
 // literals, until b is full. It returns how far it came.
 func (m *matcher) fast(b *block, buf []byte, i, end int) int {
-	var (
-		table   = m.table
-		mask    = uint64(len(table) - 1)
-		shift   = uint(64-bits.Len(uint(len(table)))) + 1
-		salt    = m.salt
-		base    = m.base
-		maxDist = m.maxDist
-		anchor  = i
-	)
+	anchor := i
 	buf = buf[:end]
 	for b.numSequences < maxSequences-maxSplit {
 		limit := min(end-hashBytes, anchor+maxLiterals-b.numLiterals-1)
-		var dist int
-		for {
-			if i > limit {
-				goto done
-			}
-			x := load64(buf, i)
-			h := hash(x)
-			now := (uint32(h>>16)&0xffff0000 ^ salt) | (base+uint32(i))&0xffff
-			p := &table[h>>(shift&63)&mask]
-			e := *p
-			*p = now
-			if (e^now)>>16 == 0 {
-				dist = int(uint16(now - e))
-				if uint(dist-1) < uint(min(i, maxDist)) && load32(buf, i-dist) == uint32(x) {
-					break
-				}
-			}
-			i++
-			h = hash(x >> 8)
-			now = (uint32(h>>16)&0xffff0000 ^ salt) | (base+uint32(i))&0xffff
-			p = &table[h>>(shift&63)&mask]
-			e = *p
-			*p = now
-			if (e^now)>>16 == 0 {
-				dist = int(uint16(now - e))
-				if uint(dist-1) < uint(min(i, maxDist)) && load32(buf, i-dist) == uint32(x>>8) {
-					break
-				}
-			}
-			i += 1 + (i-anchor)>>6
+		i, dist := m.find(buf, anchor, limit)
+		if dist == 0 {
+			n := min(end-anchor, maxLiterals-b.numLiterals)
+			b.numLiterals += copy(b.literals[b.numLiterals:], buf[anchor:anchor+n])
+			return anchor + n
 		}
 		stop := matchEnd(buf, i+4, dist)
 		for i > anchor && i > dist && buf[i-1] == buf[i-1-dist] {
@@ -88,19 +55,44 @@ func (m *matcher) fast(b *block, buf []byte, i, end int) int {
 		}
 		b.addLiterals(buf, anchor, i)
 		b.addMatch(stop-i, dist)
-		i = stop
-		anchor = i
-		if i <= end-hashBytes {
-			j := i - 2
-			h := hash(load64(buf, j))
-			table[h>>(shift&63)&mask] = (uint32(h>>16)&0xffff0000 ^ salt) | (base+uint32(j))&0xffff
+		anchor = stop
+		if stop <= end-hashBytes {
+			m.insert(buf, stop-2)
 		}
 	}
 	return anchor
-done:
-	n := min(end-anchor, maxLiterals-b.numLiterals)
-	b.numLiterals += copy(b.literals[b.numLiterals:], buf[anchor:anchor+n])
-	return anchor + n
+}
+
+func (m *matcher) insert(buf []byte, i int) {
+	h := hash(load64(buf, i))
+	m.table[int(h>>52)&(len(m.table)-1)] = (uint32(i)<<16 + (m.base<<16 | m.salt>>16)) ^ uint32(uint16(h>>32))
+}
+
+func (m *matcher) find(buf []byte, anchor, limit int) (i, dist int) {
+	var (
+		table   = m.table
+		mask    = len(table) - 1
+		stamp   = m.base<<16 | m.salt>>16
+		maxDist = m.maxDist
+	)
+	if len(table) == 0 {
+		return 0, 0
+	}
+	for i = anchor; i <= limit; i += 1 + (i-anchor)>>6 {
+		x := load64(buf, i)
+		h := hash(x)
+		now := (uint32(i)<<16 + stamp) ^ uint32(uint16(h>>32))
+		p := &table[int(h>>52)&mask]
+		e := *p
+		*p = now
+		if uint16(e) == uint16(now) {
+			dist = int((now - e) >> 16)
+			if uint(dist-1) < uint(min(i, maxDist)) && load32(buf, i-dist) == uint32(x) {
+				return i, dist
+			}
+		}
+	}
+	return 0, 0
 }
 
 // matchEnd returns where buf[i:] ceases to equal what is dist before it.

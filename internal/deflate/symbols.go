@@ -62,10 +62,12 @@ func (s *symbols) collect(ascii bool) {
 func (s *symbols) collectRange(n, from, to int) int {
 	used := s.used[:]
 	for i, f := range s.freqs[from:to] {
+		used[n] = uint16(from + i) // unless it turns out not to be
+		k := 0
 		if f != 0 {
-			used[n] = uint16(from + i)
-			n++
+			k = 1
 		}
+		n += k
 	}
 	return n
 }
