@@ -193,11 +193,10 @@ func (b *block) writeTokens(w *bitWriter, codes *codeTable) {
 			continue
 		}
 		length, dist := s.length(), s.dist()
-		symbol := lengthSymbol[length]
-		c := codes[endOfBlock+1+int(symbol)]
-		r := lengthSymbols[symbol]
-		v := c.bits() | uint64(length+minMatchLen-uint32(r.base))<<(c.len()&63)
-		k := c.len() + uint(r.extra)
+		l := lengthCodes[length&0xff]
+		c := codes[endOfBlock+1+int(l.symbol&31)]
+		v := c.bits() | uint64(l.value)<<(c.len()&63)
+		k := c.len() + uint(l.extra)
 		ds, extra := distSymbol(dist)
 		c = codes[numLitLen+int(ds)]
 		v |= (c.bits() | uint64(dist&(1<<(extra&63)-1))<<(c.len()&63)) << (k & 63)

@@ -65,14 +65,20 @@ func makeDistSymbols() (t [numDist]symbolRange) {
 	return t
 }
 
-// lengthSymbol maps a length less minMatchLen to its index in lengthSymbols.
-var lengthSymbol = makeLengthSymbol()
+// lengthCodes has for each length, less minMatchLen, its index in
+// lengthSymbols and its extra bits.
+var lengthCodes = makeLengthCodes()
 
-func makeLengthSymbol() (t [maxMatchLen - minMatchLen + 1]uint8) {
+type lengthCode struct {
+	symbol, extra uint8
+	value         uint16 // of the extra bits
+}
+
+func makeLengthCodes() (t [maxMatchLen - minMatchLen + 1]lengthCode) {
 	for n, r := range lengthSymbols {
 		for i := range 1 << r.extra {
 			if length := int(r.base) + i; length <= maxMatchLen {
-				t[length-minMatchLen] = uint8(n)
+				t[length-minMatchLen] = lengthCode{uint8(n), r.extra, uint16(i)}
 			}
 		}
 	}
@@ -82,10 +88,7 @@ func makeLengthSymbol() (t [maxMatchLen - minMatchLen + 1]uint8) {
 // distSymbol returns the symbol of the distance d+1 and the number of its
 // extra bits, which are the low bits of d.
 func distSymbol(d uint32) (symbol, extra uint32) {
-	if d < 2 {
-		return d, 0
-	}
-	extra = uint32(bits.Len32(d)) - 2
+	extra = uint32(bits.Len32(d|2)) - 2
 	return 2*extra + d>>extra, extra
 }
 

@@ -32,11 +32,11 @@ func (s *symbols) count(b *block) (extraBits int) {
 		if !q.hasMatch() {
 			continue
 		}
-		n := lengthSymbol[q.length()]
+		l := lengthCodes[q.length()]
 		d, e := distSymbol(q.dist())
-		s.freqs[endOfBlock+1+int(n)]++
+		s.freqs[endOfBlock+1+int(l.symbol)]++
 		s.freqs[numLitLen+int(d)]++
-		extra += e + uint32(lengthSymbols[n].extra)
+		extra += e + uint32(l.extra)
 	}
 	s.freqs[endOfBlock] = 1
 	s.collect(or < 0x80)
