@@ -1,7 +1,5 @@
 package deflate
 
-import "math"
-
 const (
 	maxLiterals  = 4096
 	maxSequences = 1024
@@ -56,7 +54,7 @@ func (b *block) empty() bool { return b.numLiterals|b.numSequences == 0 }
 // write writes the block to w in the shortest of the three ways and empties
 // it. raw is what the block stands for, or nil if that is not at hand.
 func (b *block) write(w *bitWriter, raw []byte) {
-	if b.incompressible(raw) {
+	if raw != nil && b.incompressible(raw) {
 		writeStored(w, raw)
 	} else {
 		b.writeShortest(w, raw)
@@ -85,36 +83,52 @@ func (b *block) writeShortest(w *bitWriter, raw []byte) {
 	}
 }
 
-// incompressible reports whether data is not worth building codes for: a
-// lower bound on what they would take is above what they would save. No code
-// spends less than -log2(sum p^2) bits a symbol on average (the entropy of
-// order 2 is below Shannon's), and to describe a code takes more than two
-// bits a symbol.
+// incompressible reports whether a block is not worth building codes for: it
+// has next to no matches, and its literals look evenly distributed.
+//
+// The measure is how often two of them are equal. Among n independent ones
+// that are n(n-1)/2 pairs times the sum of p^2, and no code spends less than
+// -log2 of that sum on a symbol (the entropy of order 2 is below Shannon's).
+// The limit of 1/223 leaves codes of 7.8 bits.
 func (b *block) incompressible(raw []byte) bool {
-	if raw == nil || b.numLiterals < len(raw)-len(raw)/16 {
+	if b.numLiterals < minSample || b.numLiterals < len(raw)-len(raw)/16 {
 		return false
 	}
 	freqs := b.symbols.freqs[:256]
 	clear(freqs)
-	for _, c := range b.literals[:b.numLiterals] {
-		freqs[c]++
-	}
-	var squares, distinct uint32
+	n := b.sample(freqs)
+	equal := -n // twice the pairs
 	for _, f := range freqs {
-		squares += uint32(f) * uint32(f)
-		if f != 0 {
-			distinct++
+		equal += int(f) * int(f)
+	}
+	return equal*223 < n*(n-1)
+}
+
+const (
+	minSample  = 64
+	sampleRun  = 64
+	sampleRuns = 8
+)
+
+// sample counts some of the literals, in runs from all parts of the block, and
+// returns how many. Counting all would take longer than the matcher needs to
+// skip through them.
+func (b *block) sample(freqs []uint16) int {
+	run := min(sampleRun, b.numLiterals/sampleRuns)
+	for i := range sampleRuns {
+		from := i * (b.numLiterals - run) / (sampleRuns - 1)
+		for _, c := range b.literals[from : from+run] {
+			freqs[c]++
 		}
 	}
-	n := float64(b.numLiterals)
-	return n*math.Log2(n*n/float64(squares))+2*float64(distinct) > 8*float64(len(raw))
+	return run * sampleRuns
 }
 
 // storedBits is the size of n bytes in stored blocks: of each, 3 bits, zeros
 // up to the next byte, and 4 bytes (3.2.4).
 func storedBits(w *bitWriter, n int) int {
 	blocks := (n + maxStored - 1) / maxStored
-	return int(-(w.n+3)&7) + 3 + 40*(blocks-1) + 32*1 + 8*n
+	return int(-(w.bits.n+3)&7) + 3 + 40*(blocks-1) + 32*1 + 8*n
 }
 
 func writeStored(w *bitWriter, raw []byte) {
@@ -125,7 +139,6 @@ func writeStored(w *bitWriter, raw []byte) {
 		w.add(storedBlock<<1, 3)
 		w.align()
 		w.add(uint64(len(p))|uint64(^uint16(len(p)))<<16, 32)
-		w.flush()
 		w.out = append(w.out, p...)
 	}
 }
@@ -133,83 +146,47 @@ func writeStored(w *bitWriter, raw []byte) {
 // writeTokens writes the literals and matches and the end of the block. Room
 // for them has been reserved.
 func (b *block) writeTokens(w *bitWriter, codes *codeTable) {
-	w.flush()
-	var (
-		out  = w.out[:cap(w.out)]
-		pos  = len(w.out)
-		acc  = w.acc
-		n    = w.n // below 8 wherever literals or a match begin
-		lits = b.literals[:]
-		next = 0 // of the literals
-	)
+	out, pos := w.room()
+	acc := w.bits
+	lits := b.literals[:]
+	next := 0 // of the literals
 	for i := 0; ; i++ {
-		run := b.numLiterals - next
+		end := b.numLiterals
 		if i < b.numSequences {
-			run = b.sequences[i].run()
+			end = next + b.sequences[i].run()
 		}
-		end := next + run
 		for ; next+4 <= end; next += 4 {
 			x := load32(lits, next)
-			c := codes[x&0xff]
-			acc |= c.bits() << (n & 63)
-			n += c.len()
-			c = codes[x>>8&0xff]
-			acc |= c.bits() << (n & 63)
-			n += c.len()
-			c = codes[x>>16&0xff]
-			acc |= c.bits() << (n & 63)
-			n += c.len()
-			c = codes[x>>24]
-			acc |= c.bits() << (n & 63)
-			n += c.len()
-			store64(out, pos, acc)
-			pos += int(n >> 3)
-			acc >>= n & 56
-			n &= 7
+			acc = acc.code(codes[x&0xff]).code(codes[x>>8&0xff]).code(codes[x>>16&0xff]).code(codes[x>>24])
+			acc, pos = acc.flush(out, pos)
 		}
 		if next < end {
+			// One, two or three. A loop would branch unpredictably: rather add
+			// codes of no bits.
 			x := load32(lits, next)
-			c := codes[x&0xff]
-			acc |= c.bits() << (n & 63)
-			n += c.len()
-			rest := end - next
+			second, third := code((next+1-end)>>31), code((next+2-end)>>31)
+			acc = acc.code(codes[x&0xff]).code(codes[x>>8&0xff] & second).code(codes[x>>16&0xff] & third)
+			acc, pos = acc.flush(out, pos)
 			next = end
-			c = codes[x>>8&0xff] & code((1-rest)>>63)
-			acc |= c.bits() << (n & 63)
-			n += c.len()
-			c = codes[x>>16&0xff] & code((2-rest)>>63)
-			acc |= c.bits() << (n & 63)
-			n += c.len()
-			store64(out, pos, acc)
-			pos += int(n >> 3)
-			acc >>= n & 56
-			n &= 7
 		}
 		if i >= b.numSequences {
 			break
 		}
-		s := b.sequences[i]
-		if !s.hasMatch() {
-			continue
+		if s := b.sequences[i]; s.hasMatch() {
+			acc = acc.append(codes.match(s))
+			acc, pos = acc.flush(out, pos)
 		}
-		length, dist := s.length(), s.dist()
-		l := lengthCodes[length&0xff]
-		c := codes[endOfBlock+1+int(l.symbol&31)]
-		v := c.bits() | uint64(l.value)<<(c.len()&63)
-		k := c.len() + uint(l.extra)
-		ds, extra := distSymbol(dist)
-		c = codes[numLitLen+int(ds)]
-		v |= (c.bits() | uint64(dist&(1<<(extra&63)-1))<<(c.len()&63)) << (k & 63)
-		k += c.len() + uint(extra)
-		acc |= v << (n & 63)
-		n += k
-		store64(out, pos, acc)
-		pos += int(n >> 3)
-		acc >>= n & 56
-		n &= 7
 	}
-	w.out, w.acc, w.n = out[:pos], acc, n
-	c := codes[endOfBlock]
-	w.add(c.bits(), c.len())
-	w.flush()
+	acc, pos = acc.code(codes[endOfBlock]).flush(out, pos)
+	w.set(acc, pos)
+}
+
+// match returns the bits of the match of s, at most 47.
+func (t *codeTable) match(s sequence) bitBuffer {
+	l := lengthCodes[s.length()]
+	dist := s.dist()
+	symbol, extra := distSymbol(dist)
+	return bitBuffer{}.
+		code(t[endOfBlock+1+int(l.symbol&31)]).add(uint64(l.value), uint(l.extra)).
+		code(t[numLitLen+int(symbol)]).add(uint64(dist&(1<<(extra&31)-1)), uint(extra))
 }

@@ -125,7 +125,7 @@ type header struct {
 	hlit, hdist, hcl int
 	freqs            [numCodeLen]uint16
 	lens             [numCodeLen]uint8
-	codes            [numCodeLen]code
+	codes            [32]code // numCodeLen, and room for any index of 5 bits
 }
 
 // Symbols of the code length alphabet beyond the lengths.
@@ -135,7 +135,7 @@ const (
 	repeatZeros = 18 // 11 to 138
 )
 
-var codeLenExtra = [numCodeLen]uint8{repeatLast: 2, repeatZero: 3, repeatZeros: 7}
+var codeLenExtra = [32]uint8{repeatLast: 2, repeatZero: 3, repeatZeros: 7}
 
 // build makes the header of the codes in s and returns its size in bits.
 func (h *header) build(s *symbols, huff *huffman) int {
@@ -157,7 +157,7 @@ func (h *header) build(s *symbols, huff *huffman) int {
 	}
 	bits := 5 + 5 + 4 + 3*h.hcl
 	for _, i := range u {
-		bits += int(h.freqs[i]) * int(h.lens[i]+codeLenExtra[i])
+		bits += int(h.freqs[i]) * int(h.lens[i]+codeLenExtra[i&31])
 	}
 	return bits
 }
@@ -221,22 +221,16 @@ func (h *header) lengths(length uint8, n int) {
 
 // write writes the header. Room for it has been reserved.
 func (h *header) write(w *bitWriter) {
-	w.add(uint64(h.hlit-257)|uint64(h.hdist-1)<<5|uint64(h.hcl-4)<<10, 14)
-	w.flush()
+	out, pos := w.room()
+	acc := w.bits.add(uint64(h.hlit-257)|uint64(h.hdist-1)<<5|uint64(h.hcl-4)<<10, 14)
+	acc, pos = acc.flush(out, pos)
 	for _, i := range codeLenOrder[:h.hcl] {
-		w.add(uint64(h.lens[i]), 3)
-		if w.n > 48 {
-			w.flush()
-		}
+		acc, pos = acc.add(uint64(h.lens[i]), 3).flush(out, pos)
 	}
-	w.flush()
 	for _, t := range h.tokens[:h.n] {
-		symbol := uint8(t)
-		c := h.codes[symbol]
-		w.add(c.bits()|uint64(t>>8)<<(c.len()&63), c.len()+uint(codeLenExtra[symbol]))
-		if w.n > 48 {
-			w.flush()
-		}
+		symbol, extra := t&31, t>>8
+		acc = acc.code(h.codes[symbol]).add(uint64(extra), uint(codeLenExtra[symbol]))
+		acc, pos = acc.flush(out, pos)
 	}
-	w.flush()
+	w.set(acc, pos)
 }

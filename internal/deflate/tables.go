@@ -77,7 +77,7 @@ func makeDistEntries() (t [32]entry) {
 }
 
 func makeCodeLenEntries() (t [numCodeLen]entry) {
-	for i, extra := range codeLenExtra {
+	for i, extra := range codeLenExtra[:numCodeLen] {
 		t[i] = entry(i)<<16 | entry(extra)
 	}
 	return t
