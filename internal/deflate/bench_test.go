@@ -24,9 +24,12 @@ func eachKind(b *testing.B, f func(b *testing.B, msgs [][]byte, takeover bool)) 
 	}
 }
 
-func BenchmarkCompress(b *testing.B) {
+func BenchmarkCompress(b *testing.B)       { benchmarkCompress(b, Fast) }
+func BenchmarkCompressBetter(b *testing.B) { benchmarkCompress(b, Better) }
+
+func benchmarkCompress(b *testing.B, level Level) {
 	eachKind(b, func(b *testing.B, msgs [][]byte, takeover bool) {
-		c := NewCompressor(Fast, 15, takeover)
+		c := NewCompressor(level, 15, takeover)
 		var out []byte
 		var in, total int
 		for i := 0; b.Loop(); i++ {

@@ -65,7 +65,7 @@ func (c *Compressor) AppendMessage(dst, p []byte) []byte {
 	c.begin(dst)
 	for parsed := 0; parsed < len(p); {
 		start := parsed
-		parsed = c.matcher.fast(c.block, p, start, len(p))
+		parsed = c.find(p, start)
 		c.block.write(&c.w, p[start:parsed])
 	}
 	return c.end()
@@ -155,11 +155,20 @@ func (c *Compressor) take() []byte {
 // parse adds what is new in the window to blocks.
 func (c *Compressor) parse() {
 	for c.parsed < len(c.window) {
-		c.parsed = c.matcher.fast(c.block, c.window, c.parsed, len(c.window))
+		c.parsed = c.find(c.window, c.parsed)
 		if c.block.full() {
 			c.writeBlock()
 		}
 	}
+}
+
+// find adds what it finds in buf[i:] to the block, and returns how far it
+// came.
+func (c *Compressor) find(buf []byte, i int) int {
+	if c.level == Better {
+		return c.matcher.better(c.block, buf, i, len(buf))
+	}
+	return c.matcher.fast(c.block, buf, i, len(buf))
 }
 
 func (c *Compressor) writeBlock() {
