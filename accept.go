@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // A HandshakeError tells why an opening handshake (RFC 6455 section 4) did not
@@ -23,7 +26,7 @@ type HandshakeError struct {
 }
 
 func (e *HandshakeError) Error() string {
-	text := fmt.Sprintf("websocket: handshake failed with %d %s: %s", e.StatusCode, http.StatusText(e.StatusCode), e.Reason)
+	text := "websocket: handshake failed with " + e.text()
 	if e.Err != nil {
 		text += ": " + e.Err.Error()
 	}
@@ -31,6 +34,11 @@ func (e *HandshakeError) Error() string {
 }
 
 func (e *HandshakeError) Unwrap() error { return e.Err }
+
+func (e *HandshakeError) text() string {
+	status := strings.TrimSpace(fmt.Sprintf("%d %s", e.StatusCode, http.StatusText(e.StatusCode)))
+	return status + ": " + e.Reason
+}
 
 // Accept makes a WebSocket connection of a request: the server's side of the
 // opening handshake (RFC 6455 4.2). The connection outlives the request's
@@ -98,8 +106,8 @@ func checkAcceptOptions(opts *Options) error {
 	return errors.Join(opts.check(server), checkSubprotocols(opts.Subprotocols), checkOptionsHeader(opts.Header))
 }
 
-// hasBody: net/http has taken Content-Length and Transfer-Encoding out of the
-// header. A Content-Length of 0 says that there is none.
+// hasBody asks what net/http made of Content-Length and Transfer-Encoding. A
+// Content-Length of 0 says that there is no body, and is harmless.
 func hasBody(r *http.Request) bool {
 	return r.ContentLength != 0 || len(r.TransferEncoding) > 0
 }
@@ -117,7 +125,7 @@ func responseFields(middleware, options http.Header) (http.Header, error) {
 		return nil, err
 	}
 	for name, values := range options {
-		fields[name] = append(fields[name][:len(fields[name]):len(fields[name])], values...)
+		fields[name] = slices.Concat(fields[name], values)
 	}
 	return fields, nil
 }
@@ -175,7 +183,7 @@ func reply(w http.ResponseWriter, refusal *HandshakeError) error {
 	for name, values := range refusal.Header {
 		w.Header()[name] = values
 	}
-	http.Error(w, fmt.Sprintf("%d %s: %s", refusal.StatusCode, http.StatusText(refusal.StatusCode), refusal.Reason), refusal.StatusCode)
+	http.Error(w, refusal.text(), refusal.StatusCode)
 	return refusal
 }
 
@@ -188,9 +196,10 @@ func reply(w http.ResponseWriter, refusal *HandshakeError) error {
 
 // AllowOrigins returns a function for Options.CheckOrigin that accepts pages from
 // these origins besides the server's own. An origin is written in full, as in
-// "https://example.com" or "http://localhost:3000"; it has a scheme and a host,
-// and a port unless that is the default of the scheme. AllowOrigins panics if one
-// is not written so, since it would never match. There are no wildcards.
+// "https://example.com" or "http://localhost:3000": a scheme, a host (in ASCII,
+// as browsers send it), and a port unless it is the default of the scheme.
+// AllowOrigins panics if one is not written so, since it would never match. There
+// are no wildcards.
 func AllowOrigins(origins ...string) func(*http.Request) bool {
 	allowed := make(map[origin]bool)
 	for _, s := range origins {
@@ -234,9 +243,10 @@ func checkOrigin(r *http.Request, allowed func(*http.Request) bool) *HandshakeEr
 
 func hasOrigin(r *http.Request) bool { return len(r.Header[fieldOrigin]) > 0 }
 
-// An origin (RFC 6454 4) in a form that can be compared: lower case, and the port
-// always there for the schemes that have a default. A dot at the end of a host is
-// kept, as in browsers: "example.com." is another host.
+// An origin (RFC 6454 4) in a form that can be compared: lower case, one spelling
+// of an IPv6 address, and the port always there for the schemes that have a
+// default. A dot at the end of a host is kept, as in browsers: "example.com." is
+// another host.
 type origin struct{ scheme, host, port string }
 
 // requestOrigin returns the origin of the page that r comes from.
@@ -248,12 +258,12 @@ func requestOrigin(r *http.Request) (origin, bool) {
 	return parseOrigin(v)
 }
 
-// parseOrigin reads an origin as RFC 6454 6.2 writes it, and nothing else: what
-// is more than a scheme, a host and a port, or "null", does not come back the
-// same when these are put together again.
+// parseOrigin reads an origin as RFC 6454 6.2 writes it in ASCII, and nothing
+// else: what is more than a scheme, a host and a port, or is "null", does not
+// come back the same when these are put together again.
 func parseOrigin(s string) (origin, bool) {
 	u, err := url.Parse(s)
-	if err != nil || u.Hostname() == "" || !strings.EqualFold(s, u.Scheme+"://"+u.Host) {
+	if err != nil || u.Hostname() == "" || !isASCII(s) || !equalFold(s, u.Scheme+"://"+u.Host) {
 		return origin{}, false
 	}
 	return newOrigin(u.Scheme, u), true
@@ -265,7 +275,15 @@ func newOrigin(scheme string, u *url.URL) origin {
 	if port == "" {
 		port = defaultPort(scheme)
 	}
-	return origin{scheme, strings.ToLower(u.Hostname()), port}
+	host := strings.ToLower(u.Hostname())
+	if ip, err := netip.ParseAddr(host); err == nil {
+		host = ip.String()
+	}
+	return origin{scheme, host, port}
+}
+
+func isASCII(s string) bool {
+	return !strings.ContainsFunc(s, func(c rune) bool { return c > unicode.MaxASCII })
 }
 
 func defaultPort(scheme string) string {
