@@ -25,7 +25,7 @@ type Handler func(c *Conn, r *http.Request)
 
 // ServeHTTP makes h an [http.Handler].
 func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if c, err := accept(w, r, nil); err == nil {
+	if c, err := accept(r.Context(), w, r, nil); err == nil {
 		go h.serve(c, r)
 	}
 }
@@ -84,7 +84,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "this WebSocket server is shutting down", http.StatusServiceUnavailable)
 		return
 	}
-	c, err := accept(w, r, &s.Options)
+	c, err := accept(r.Context(), w, r, &s.Options)
 	if err != nil {
 		return
 	}
