@@ -55,7 +55,7 @@ func Dial(ctx context.Context, rawURL string, opts *Options) (*Conn, *http.Respo
 	if err != nil {
 		return nil, resp, err
 	}
-	return newConn(nc, client, opts, subprotocol, buffered), resp, nil
+	return newConn(context.Background(), nc, client, opts, subprotocol, buffered), resp, nil
 }
 
 func checkDialOptions(opts *Options) error {
@@ -337,13 +337,10 @@ func (d *dialer) takeConn(resp *http.Response) (net.Conn, []byte, error) {
 	return *conn, buffered, nil
 }
 
-// longAgo is a deadline that lets no read wait.
-var longAgo = time.Unix(1, 0)
-
 // drain reads what r gives out without waiting for nc. An end is left for the
 // next read to find, behind what has come before it.
 func drain(nc net.Conn, r io.Reader) ([]byte, error) {
-	if err := nc.SetReadDeadline(longAgo); err != nil {
+	if err := nc.SetReadDeadline(past); err != nil {
 		return nil, err
 	}
 	p, err := io.ReadAll(r)
