@@ -2,7 +2,6 @@ package websocket
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -49,11 +48,6 @@ func (e *HandshakeError) text() string {
 // WebSocket handshake, or comes from another origin than Options.CheckOrigin
 // allows. After an error w has been replied to: the handler only has to return.
 func Accept(w http.ResponseWriter, r *http.Request, opts *Options) (*Conn, error) {
-	return accept(context.Background(), w, r, opts)
-}
-
-// accept is Accept for a connection whose context carries the values of parent.
-func accept(parent context.Context, w http.ResponseWriter, r *http.Request, opts *Options) (*Conn, error) {
 	if opts == nil {
 		opts = new(Options)
 	}
@@ -69,7 +63,7 @@ func accept(parent context.Context, w http.ResponseWriter, r *http.Request, opts
 		nc.Close()
 		return nil, fmt.Errorf("websocket: writing the answer to a handshake: %w", err)
 	}
-	return newConn(parent, nc, server, opts, subprotocol, buffered), nil
+	return newConn(nc, server, opts, subprotocol, buffered), nil
 }
 
 // IsUpgrade reports whether r asks for a WebSocket, for a handler that serves

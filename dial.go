@@ -55,7 +55,7 @@ func Dial(ctx context.Context, rawURL string, opts *Options) (*Conn, *http.Respo
 	if err != nil {
 		return nil, resp, err
 	}
-	return newConn(context.Background(), nc, client, opts, subprotocol, buffered), resp, nil
+	return newConn(nc, client, opts, subprotocol, buffered), resp, nil
 }
 
 func checkDialOptions(opts *Options) error {

@@ -21,7 +21,7 @@ import (
 type writer struct {
 	// turn is held while a message is written in more than one step: by a
 	// NextWriter, or by who waits for room. Its waiters are served in order.
-	turn chan struct{}
+	turn slot
 
 	// lone: the last read had to wait for the peer, and nothing was written since.
 	// What is written next is probably an answer that somebody waits for.
@@ -64,7 +64,6 @@ const largeWrite = 32 << 10
 var errWriteTimeout = fmt.Errorf("the peer takes nothing (Options.WriteTimeout): %w", os.ErrDeadlineExceeded)
 
 func (w *writer) init(opts *Options) {
-	w.turn = make(chan struct{}, 1)
 	w.bound = opts.writeQueue()
 	w.timeout = opts.writeTimeout()
 }
@@ -96,7 +95,7 @@ func (c *Conn) WriteMessage(ctx context.Context, typ MessageType, p []byte) erro
 	}
 	if len(p) < largeWrite {
 		w.mu.Lock()
-		if w.err == nil && len(w.turn) == 0 && w.hasRoom(len(p)) {
+		if w.err == nil && !w.turn.held.Load() && w.hasRoom(len(p)) {
 			c.appendFrame(FrameHeader{Fin: true, Opcode: Opcode(typ)}, p)
 			c.kick(false)
 			return nil
@@ -106,7 +105,7 @@ func (c *Conn) WriteMessage(ctx context.Context, typ MessageType, p []byte) erro
 	if err := c.takeTurn(ctx); err != nil {
 		return err
 	}
-	defer c.giveTurn()
+	defer c.out.turn.give()
 	return c.writeFrame(ctx, FrameHeader{Fin: true, Opcode: Opcode(typ)}, p)
 }
 
@@ -204,7 +203,7 @@ func (m *messageWriter) Close() error {
 	}
 	putBuffer(m.buf)
 	m.buf, m.err = nil, errWriterClosed
-	m.c.giveTurn()
+	m.c.out.turn.give()
 	return err
 }
 
@@ -244,22 +243,14 @@ func (c *Conn) Buffered() int {
 }
 
 func (c *Conn) takeTurn(ctx context.Context) error {
-	select {
-	case c.out.turn <- struct{}{}:
+	if c.out.turn.tryTake() || c.out.turn.take(ctx, nil, c.lifetime().Done()) {
 		return nil
-	default:
 	}
-	select {
-	case c.out.turn <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-c.ctx.Done():
-		return c.writeErr()
+	if err := c.writeErr(); err != nil {
+		return err
 	}
+	return ctx.Err()
 }
-
-func (c *Conn) giveTurn() { <-c.out.turn }
 
 func (c *Conn) writeErr() error {
 	c.out.mu.Lock()
@@ -525,7 +516,7 @@ func (c *Conn) writeLarge(ctx context.Context, h FrameHeader, p []byte) error {
 // interruptWrite makes the end of ctx interrupt a write. After stop it no longer
 // does, and will not any more.
 func (c *Conn) interruptWrite(ctx context.Context) (stop func()) {
-	if done := ctx.Done(); done == nil || done == c.ctx.Done() {
+	if ctx.Done() == nil || ctx.Done() == c.lifetime().Done() {
 		return func() {}
 	}
 	ran := make(chan struct{})
