@@ -716,8 +716,11 @@ func (r *reader) grow(dst []byte) []byte {
 	if free > 0 && free >= arrived {
 		return dst
 	}
-	need := max(int64(len(dst))+arrived, smallBuffer)
-	grown := make([]byte, len(dst), int64(len(dst))+min(r.left, need))
+	room := min(r.left, max(int64(len(dst))+arrived, smallBuffer))
+	if !r.frame.Fin { // many small fragments must not mean as many copies of what is there
+		room = max(room, int64(len(dst)))
+	}
+	grown := make([]byte, len(dst), int64(len(dst))+room)
 	copy(grown, dst)
 	return grown
 }
