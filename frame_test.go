@@ -198,18 +198,18 @@ func TestFrameHeaderBits(t *testing.T) {
 	}
 }
 
-var badLengths = []struct{ why, wire string }{
-	{"the length of a 124-byte-long string can't be encoded as the sequence 126, 0, 124", "\x81\x7e\x00\x7c"},
-	{"0 in two bytes", "\x81\x7e\x00\x00"},
-	{"125 in two bytes", "\x81\x7e\x00\x7d"},
-	{"0 in eight bytes", "\x81\x7f\x00\x00\x00\x00\x00\x00\x00\x00"},
-	{"125 in eight bytes", "\x81\x7f\x00\x00\x00\x00\x00\x00\x00\x7d"},
-	{"126 in eight bytes", "\x81\x7f\x00\x00\x00\x00\x00\x00\x00\x7e"},
-	{"65535 in eight bytes", "\x81\x7f\x00\x00\x00\x00\x00\x00\xff\xff"},
-	{"the most significant bit MUST be 0, and nothing else is set", "\x81\x7f\x80\x00\x00\x00\x00\x00\x00\x00"},
-	{"the most significant bit MUST be 0, and the rest is a fair length", "\x81\x7f\x80\x00\x00\x00\x00\x01\x00\x00"},
-	{"the most significant bit MUST be 0, and all are set", "\x81\x7f\xff\xff\xff\xff\xff\xff\xff\xff"},
-	{"a masked frame's length is no different, and needs no key to be judged", "\x81\xfe\x00\x7c"},
+var badLengths = []struct{ why, wire, reason string }{
+	{"the length of a 124-byte-long string can't be encoded as the sequence 126, 0, 124", "\x81\x7e\x00\x7c", "124 that is not encoded in the minimal number of bytes"},
+	{"0 in two bytes", "\x81\x7e\x00\x00", "minimal"},
+	{"125 in two bytes", "\x81\x7e\x00\x7d", "minimal"},
+	{"0 in eight bytes", "\x81\x7f\x00\x00\x00\x00\x00\x00\x00\x00", "minimal"},
+	{"125 in eight bytes", "\x81\x7f\x00\x00\x00\x00\x00\x00\x00\x7d", "minimal"},
+	{"126 in eight bytes", "\x81\x7f\x00\x00\x00\x00\x00\x00\x00\x7e", "minimal"},
+	{"65535 in eight bytes", "\x81\x7f\x00\x00\x00\x00\x00\x00\xff\xff", "minimal"},
+	{"the most significant bit MUST be 0, and nothing else is set", "\x81\x7f\x80\x00\x00\x00\x00\x00\x00\x00", "most significant bit"},
+	{"the most significant bit MUST be 0, and the rest is a fair length", "\x81\x7f\x80\x00\x00\x00\x00\x01\x00\x00", "most significant bit"},
+	{"the most significant bit MUST be 0, and all are set", "\x81\x7f\xff\xff\xff\xff\xff\xff\xff\xff", "most significant bit"},
+	{"a masked frame's length is no different, and needs no key to be judged", "\x81\xfe\x00\x7c", "minimal"},
 }
 
 func TestFrameLengthRefused(t *testing.T) {
@@ -220,10 +220,21 @@ func TestFrameLengthRefused(t *testing.T) {
 				t.Errorf("%s: what is refused is still read, as %+v of %d bytes", v.why, h, n)
 			}
 			wantRefusal(t, v.why, err, StatusProtocolError, "5.2")
+			if !strings.Contains(fmt.Sprint(err), v.reason) {
+				t.Errorf("%s: the reason should name %q, but is: %v", v.why, v.reason, err)
+			}
 		}
 		if _, _, err := ParseFrameHeader([]byte(v.wire[:len(v.wire)-1])); err != io.ErrUnexpectedEOF {
 			t.Errorf("%s: judged by %v before its last byte has come", v.why, err)
 		}
+	}
+}
+
+// An opcode has four bits: what else a caller may have put into an Opcode is not
+// sent as FIN or a reserved bit.
+func TestAppendWideOpcode(t *testing.T) {
+	if got := AppendFrameHeader(nil, FrameHeader{Opcode: 0xF0 | OpText}); string(got) != octets("0 000 0001 0 0000000") {
+		t.Errorf("the opcode 0xF1 is appended as %08b", got[0])
 	}
 }
 
@@ -334,7 +345,7 @@ func TestFrameRulesCrossProduct(t *testing.T) {
 			t.Fatal(err)
 		}
 		sender, deflate := role(bits>>9&1), bits>>10 == 1
-		for _, h.Length = range []int64{0, 125, 126, 1 << 20} {
+		for _, h.Length = range []int64{0, 125, 126, 1 << 32} {
 			if err := h.check(sender, deflate); (err == nil) != mayCome(h, sender, deflate) {
 				t.Errorf("%+v from a %v, permessage-deflate %v, gets: %v", h, sender, deflate, err)
 			}
