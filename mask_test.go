@@ -116,6 +116,18 @@ func TestMaskInPieces(t *testing.T) {
 	}
 }
 
+// A destination that is too short is a mistake of the caller, and no reason to
+// write beyond it, even where its capacity has room.
+func TestMaskShortDestination(t *testing.T) {
+	memory := make([]byte, 100)
+	defer func() {
+		if recover() == nil || !bytes.Equal(memory, make([]byte, 100)) {
+			t.Error("masking 90 bytes to a slice of 80 should panic and write nothing")
+		}
+	}()
+	Mask(memory[:80], randomBytes(90), rfcKey, 0)
+}
+
 func FuzzMask(f *testing.F) {
 	for _, v := range rfcFrames {
 		f.Add([]byte(v.payload), rfcKey[0], rfcKey[1], rfcKey[2], rfcKey[3], byte(0), uint16(3))

@@ -202,6 +202,7 @@ func TestMessageSizeLimitLowered(t *testing.T) {
 
 // The error says what was announced, what is allowed, and what to change.
 func TestMessageTooBigError(t *testing.T) {
+	const huge = 1 << 62
 	for _, tc := range []struct {
 		limit   int64
 		lengths []int64
@@ -210,6 +211,9 @@ func TestMessageTooBigError(t *testing.T) {
 		{10, []int64{11}, "11"},
 		{10, []int64{5, 6}, "11"},
 		{1 << 20, []int64{1 << 20, 1}, "1048577"},
+		{1 << 20, []int64{math.MaxInt64}, "9223372036854775807"},
+		{math.MaxInt64, []int64{huge, huge}, "9223372036854775808"},
+		{math.MaxInt64, []int64{math.MaxInt64, math.MaxInt64}, "18446744073709551614"},
 	} {
 		a := assembler{limit: tc.limit}
 		var err error
