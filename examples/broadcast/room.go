@@ -21,24 +21,24 @@ const (
 
 // A room is a set of members: the connections that hear each other.
 type room struct {
-	log *log.Logger
+	logger *log.Logger
 
 	mu      sync.Mutex
 	members map[*websocket.Conn]time.Time // since when a member's queue has been full; zero if it is not
 }
 
-func newRoom(log *log.Logger) *room {
-	return &room{log: log, members: make(map[*websocket.Conn]time.Time)}
+func newRoom(logger *log.Logger) *room {
+	return &room{logger: logger, members: make(map[*websocket.Conn]time.Time)}
 }
 
 // serve keeps a connection in the room until it ends.
 func (r *room) serve(c *websocket.Conn, req *http.Request) {
 	from := sender(c, req)
-	r.log.Printf("%v connected from %s", c.RemoteAddr(), from)
+	r.logger.Printf("%v connected from %s", c.RemoteAddr(), from)
 	r.join(c)
 	err := r.pass(req.Context(), c, from)
 	r.leave(c)
-	r.log.Printf("%v is gone: %v", c.RemoteAddr(), err)
+	r.logger.Printf("%v is gone: %v", c.RemoteAddr(), err)
 }
 
 // pass passes on what a member sends.
@@ -111,6 +111,6 @@ func (r *room) sendLate(c *websocket.Conn, text string, deadline time.Time) {
 		return
 	}
 	r.leave(c)
-	r.log.Printf("%v is dropped: it does not read what it is sent", c.RemoteAddr())
+	r.logger.Printf("%v is dropped: it does not read what it is sent", c.RemoteAddr())
 	go c.Shutdown(context.Background(), websocket.StatusPolicyViolation, "you do not read what you are sent")
 }

@@ -28,8 +28,9 @@ import (
 var page string
 
 const (
-	maxMessage      = 16 << 20
-	shutdownTimeout = 5 * time.Second
+	maxMessage     = 16 << 20        // bytes
+	socketsTimeout = 5 * time.Second // for clients to answer a Close frame
+	webTimeout     = time.Second     // for requests to be answered
 )
 
 func main() {
@@ -68,11 +69,24 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	case <-ctx.Done():
 	}
 
-	// The http.Server no longer knows of requests that have become WebSockets: these
-	// are shut down by the websocket.Server, and told so with status code 1001.
-	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	shutdown(sockets, web, logger)
+	return nil
+}
+
+// shutdown ends the WebSockets, whose clients get a Close frame with 1001, and
+// then the rest: http.Server.Shutdown does not know of requests that have become
+// WebSockets.
+func shutdown(sockets *websocket.Server, web *http.Server, logger *log.Logger) {
+	ctx, cancel := context.WithTimeout(context.Background(), socketsTimeout)
 	defer cancel()
-	return errors.Join(sockets.Shutdown(ctx), web.Shutdown(ctx))
+	if err := sockets.Shutdown(ctx); err != nil {
+		logger.Printf("clients that did not answer the Close frame are cut off: %v", err)
+	}
+	ctx, cancel = context.WithTimeout(context.Background(), webTimeout)
+	defer cancel()
+	if web.Shutdown(ctx) != nil {
+		web.Close() // browsers keep connections in reserve that it would wait for
+	}
 }
 
 // route tells WebSocket handshakes from requests for the page.

@@ -51,7 +51,7 @@ button.onclick = () => {
 form.onsubmit = event => {
   event.preventDefault();
   send(message.value);
-  message.select(); // the next key replaces it
+  if (document.activeElement === message) message.select(); // the next key replaces it
 };
 
 if (path) path.onchange = () => {
