@@ -83,7 +83,7 @@ func Subprotocols(r *http.Request) []string {
 
 // answer judges a request and returns the response that accepts it, or a refusal.
 func answer(w http.ResponseWriter, r *http.Request, opts *Options) (response []byte, subprotocol string, _ *HandshakeError) {
-	if err := checkAcceptOptions(opts); err != nil {
+	if err := opts.checkHandshake(server); err != nil {
 		return nil, "", failure(err)
 	}
 	q := clientRequest{r.Method, r.ProtoMajor, r.ProtoMinor, r.Host, hasBody(r), r.Header}
@@ -102,10 +102,6 @@ func answer(w http.ResponseWriter, r *http.Request, opts *Options) (response []b
 	return appendResponse(nil, key, subprotocol, fields), subprotocol, nil
 }
 
-func checkAcceptOptions(opts *Options) error {
-	return errors.Join(opts.check(server), checkSubprotocols(opts.Subprotocols), checkOptionsHeader(opts.Header))
-}
-
 // hasBody asks what net/http made of Content-Length and Transfer-Encoding. A
 // Content-Length of 0 says that there is no body, and is harmless.
 func hasBody(r *http.Request) bool {
@@ -121,7 +117,7 @@ func responseFields(middleware, options http.Header) (http.Header, error) {
 			fields[name] = values
 		}
 	}
-	if err := checkFields("the ResponseWriter's Header", fields); err != nil {
+	if err := checkFieldSyntax("the ResponseWriter's Header", fields); err != nil {
 		return nil, err
 	}
 	for name, values := range options {

@@ -2,7 +2,6 @@ package websocket
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -200,10 +199,10 @@ func TestAcceptOverHTTP2(t *testing.T) {
 	}
 }
 
-// A writer hides the Hijacker that it has around.
-type writer1 struct{ http.ResponseWriter }
+// A plainWriter hides the Hijacker that it is around, an unwrapper shows it.
+type plainWriter struct{ http.ResponseWriter }
 
-type unwrapper struct{ writer1 }
+type unwrapper struct{ plainWriter }
 
 func (w unwrapper) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
@@ -214,10 +213,10 @@ func TestAcceptThroughMiddleware(t *testing.T) {
 		ok   bool
 	}{
 		{"a ResponseWriter with Unwrap", func(h http.Handler) http.Handler {
-			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(unwrapper{writer1{w}}, r) })
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(unwrapper{plainWriter{w}}, r) })
 		}, true},
 		{"a ResponseWriter without", func(h http.Handler) http.Handler {
-			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(writer1{w}, r) })
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(plainWriter{w}, r) })
 		}, false},
 		{"http.TimeoutHandler", func(h http.Handler) http.Handler { return http.TimeoutHandler(h, time.Hour, "") }, false},
 	} {
@@ -242,7 +241,7 @@ func TestAcceptThroughMiddleware(t *testing.T) {
 			if resp.StatusCode != 501 || !strings.Contains(body, "HTTP/1.1 and a ResponseWriter that is an http.Hijacker") {
 				t.Errorf("server should answer 501 and what it lacks, and answers %v %q", resp.Status, body)
 			}
-			if !errors.Is(err, http.ErrNotSupported) || !strings.Contains(err.Error(), "Writer") {
+			if !errors.Is(err, http.ErrNotSupported) || !strings.Contains(err.Error(), "Writer: ") {
 				t.Errorf("the error should wrap http.ErrNotSupported and name the ResponseWriter's type: %v", err)
 			}
 		})
@@ -310,7 +309,7 @@ func TestAcceptWritesOnce(t *testing.T) {
 	ours, theirs := net.Pipe()
 	go io.Copy(io.Discard, theirs)
 	rec := &recorder{Conn: ours}
-	// Only the handshake's part of Accept, so that Conn's own calls stay out.
+	// The handshake's part of Accept only, since the Conn makes calls of its own.
 	response, _, refusal := answer(newHijacker(rec, nil), sampleRequest(), new(Options))
 	if refusal != nil {
 		t.Fatal(refusal)
@@ -610,8 +609,9 @@ func TestAllowOriginsPanics(t *testing.T) {
 	}
 }
 
-// FuzzOrigin: whatever a page's origin and the host are, they are accepted as the
-// same only if they look the same but for case and ports.
+// Whatever a page's origin and the host are, they are accepted as the same only
+// if they look the same but for case and default ports. (An IPv6 address has more
+// than one look.)
 func FuzzOrigin(f *testing.F) {
 	f.Add("http://example.com", "example.com:80")
 	f.Add("https://[::1]:443", "[::1]")
@@ -628,7 +628,7 @@ func FuzzOrigin(f *testing.F) {
 			s = strings.ToLower(strings.Trim(s, " \t"))
 			return strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(s, ":80"), ":443"), ":")
 		}
-		if a, b := cut(rest), cut(host); a != b && !bytes.HasPrefix([]byte(a), []byte("[")) {
+		if a, b := cut(rest), cut(host); a != b && !strings.HasPrefix(a, "[") {
 			t.Errorf("origin %q passes for host %q", origin, host)
 		}
 	})

@@ -135,8 +135,8 @@ func (c *Conn) Close() error {
 	if w.closing.mayWrite() && w.err == nil {
 		c.appendClose(StatusGoingAway, "")
 	}
+	w.refuse(net.ErrClosed)
 	w.err = net.ErrClosed
-	w.wake()
 	c.in.close()
 	c.beginEnd(net.ErrClosed)
 	c.kick(true)
@@ -171,30 +171,33 @@ func (c *Conn) Shutdown(ctx context.Context, code StatusCode, reason string) err
 	w.mu.Lock()
 	if w.err == nil && w.closing.mayWrite() {
 		c.appendClose(code, reason)
-		w.err = errCloseSent
+		w.refuse(errCloseSent)
 	}
 	c.kick(true)
 
+	// Messages wait for a while for the next read of a loop that is reading now.
+	hold := time.Duration(0)
+	if c.in.role.holder.Load() == byApplication {
+		hold = lingerTimeout
+	}
 	ctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
 	defer cancel()
-	err := c.pump(ctx, nil, true)
+	err := c.pump(ctx, nil, hold)
 	if err == ctx.Err() {
 		c.abandon(fmt.Errorf("websocket: the peer did not answer the Close frame: %w", err))
 	}
-	return c.gone(ctx)
+	return c.gone()
 }
 
 var errCloseSent = fmt.Errorf("websocket: a Close frame was sent: %w", net.ErrClosed)
 
 // gone waits until the connection's socket is closed, and returns how it ended:
-// nil for a complete closing handshake. Ctx ends the wait for the peer's EOF.
-func (c *Conn) gone(ctx context.Context) error {
+// nil for a complete closing handshake.
+func (c *Conn) gone() error {
 	w := &c.out
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err := c.await(ctx, func() (bool, error) { return w.gone, nil }); err != nil {
-		c.nc.Close()
-	}
+	c.await(context.Background(), func() (bool, error) { return w.gone || w.closed, nil })
 	switch {
 	case w.closed:
 		return net.ErrClosed
@@ -226,8 +229,8 @@ func (c *Conn) fail(err error) error {
 	}
 	if w.err == nil && w.closing.mayWrite() {
 		c.appendClose(code, reason)
-		w.err = err
 	}
+	w.refuse(err)
 	c.beginEnd(err)
 	c.kick(true)
 	return err
@@ -302,6 +305,9 @@ func (c *Conn) beginEnd(cause error) {
 func (c *Conn) finish(by time.Time) {
 	ctx, cancel := context.WithDeadline(context.Background(), by)
 	defer cancel()
+	// Whatever holds out longer than that is cut off: the close_notify of TLS, for
+	// one, which waits for its peer much longer, or a net.Conn without deadlines.
+	defer context.AfterFunc(ctx, func() { cut(c.nc) })()
 	w := &c.out
 	w.mu.Lock()
 	c.await(ctx, func() (bool, error) { return w.idle(), nil })
@@ -314,10 +320,11 @@ func (c *Conn) finish(by time.Time) {
 		role = c.linger(ctx, by, complete)
 	} else {
 		c.grace(ctx)
+		cut(c.nc)
 	}
 	c.nc.Close()
 	if !role {
-		c.in.role.take(context.Background(), nil, nil) // whoever reads gets an error now
+		c.in.role.take(context.Background(), byFinish, nil, nil) // whoever reads gets an error now
 	}
 	c.in.release()
 	c.in.unwatch()
@@ -326,6 +333,14 @@ func (c *Conn) finish(by time.Time) {
 	w.gone = true
 	w.wake()
 	w.mu.Unlock()
+}
+
+// cut closes the socket of nc, without a word of any protocol above it.
+func cut(nc net.Conn) {
+	if t, ok := nc.(interface{ NetConn() net.Conn }); ok {
+		nc = t.NetConn()
+	}
+	nc.Close()
 }
 
 // linger waits for the peer's EOF. It reports whether it has taken the reader
@@ -342,7 +357,7 @@ func (c *Conn) linger(ctx context.Context, by time.Time, complete bool) (role bo
 		}
 	}
 	c.in.interrupt(c.nc)
-	if !c.in.role.take(ctx, nil, nil) {
+	if !c.in.role.take(ctx, byFinish, nil, nil) {
 		return false
 	}
 	buf := getSmallBuffer()

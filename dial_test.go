@@ -36,6 +36,12 @@ func dialHandler(t *testing.T, h http.Handler, opts *Options) (*Conn, *http.Resp
 	return c, resp
 }
 
+// synctestRun runs a subtest in a bubble: its time is not ours, and it ends only
+// when all goroutines in it have.
+func synctestRun(t *testing.T, name string, f func(*testing.T)) {
+	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
+}
+
 // startServer runs a server of net/http for scheme ws or wss.
 func startServer(t *testing.T, scheme string, h http.Handler) *httptest.Server {
 	s := httptest.NewUnstartedServer(h)
@@ -280,32 +286,30 @@ func TestDialRefused(t *testing.T) {
 		{"an extension that was not offered", ok + "Sec-WebSocket-Accept: ACCEPT\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n", 101, "no extension was offered", ""},
 		{"a subprotocol though none was offered", ok + "Sec-WebSocket-Accept: ACCEPT\r\nSec-WebSocket-Protocol: chat\r\n\r\n", 101, "Sec-WebSocket-Protocol", ""},
 	} {
-		t.Run(tc.why, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { // which also ends only when all goroutines have
-				s := newPiped(func(nc net.Conn) {
-					r, err := http.ReadRequest(bufio.NewReader(nc))
-					if err != nil {
-						t.Error(err)
-						return
-					}
-					io.WriteString(nc, strings.Replace(tc.answer, "ACCEPT", AcceptKey(r.Header.Get("Sec-WebSocket-Key")), 1))
-					if n, err := nc.Read(make([]byte, 1)); err != io.EOF {
-						t.Errorf("client should close the connection, but reading it gives %d, %v", n, err)
-					}
-				})
-				c, resp, err := Dial(t.Context(), "ws://example.com/x", &Options{HTTPClient: s.Client})
-				var e *HandshakeError
-				if c != nil || !errors.As(err, &e) {
-					t.Fatalf("Dial should return a *HandshakeError, and returns %v, %v", c, err)
+		synctestRun(t, tc.why, func(t *testing.T) {
+			s := newPiped(func(nc net.Conn) {
+				r, err := http.ReadRequest(bufio.NewReader(nc))
+				if err != nil {
+					t.Error(err)
+					return
 				}
-				if !strings.Contains(err.Error(), tc.text) || e.StatusCode != tc.status || string(e.Body) != tc.body {
-					t.Errorf("the error is of status %d, with a body of %d bytes, want %d and %d, and %q, which should have in it %q", e.StatusCode, len(e.Body), tc.status, len(tc.body), err, tc.text)
+				io.WriteString(nc, strings.Replace(tc.answer, "ACCEPT", AcceptKey(r.Header.Get("Sec-WebSocket-Key")), 1))
+				if n, err := nc.Read(make([]byte, 1)); err != io.EOF {
+					t.Errorf("client should close the connection, but reading it gives %d, %v", n, err)
 				}
-				if body, err := io.ReadAll(resp.Body); err != nil || string(body) != tc.body || !reflect.DeepEqual(resp.Header, e.Header) {
-					t.Errorf("the response should have the same body and header, and has %q, %v, %v", body, err, resp.Header)
-				}
-				s.wg.Wait()
 			})
+			c, resp, err := Dial(t.Context(), "ws://example.com/x", &Options{HTTPClient: s.Client})
+			var e *HandshakeError
+			if c != nil || !errors.As(err, &e) {
+				t.Fatalf("Dial should return a *HandshakeError, and returns %v, %v", c, err)
+			}
+			if !strings.Contains(err.Error(), tc.text) || e.StatusCode != tc.status || string(e.Body) != tc.body {
+				t.Errorf("the error is of status %d, with a body of %d bytes, want %d and %d, and %q, which should have in it %q", e.StatusCode, len(e.Body), tc.status, len(tc.body), err, tc.text)
+			}
+			if body, err := io.ReadAll(resp.Body); err != nil || string(body) != tc.body || !reflect.DeepEqual(resp.Header, e.Header) {
+				t.Errorf("the response should have the same body and header, and has %q, %v, %v", body, err, resp.Header)
+			}
+			s.wg.Wait()
 		})
 	}
 }
@@ -523,28 +527,26 @@ func TestDialServerIsSilent(t *testing.T) {
 		{"the client's Timeout", time.Second, context.WithCancel, "", context.DeadlineExceeded, "the Timeout of Options.HTTPClient, 1s, is over"},
 		{"in the middle of a refusal", time.Second, context.WithCancel, "HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\nno", nil, `403 Forbidden: ws://example.com: the server did not switch to WebSocket: "no"`},
 	} {
-		t.Run(tc.why, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := newPiped(func(nc net.Conn) {
-					if _, err := http.ReadRequest(bufio.NewReader(nc)); err != nil {
-						t.Error(err)
-					}
-					io.WriteString(nc, tc.answer)
-					io.Copy(io.Discard, nc)
-				})
-				s.Timeout = tc.timeout
-				ctx, cancel := tc.ctx(t.Context())
-				defer cancel()
-				start := time.Now()
-				_, _, err := Dial(ctx, "ws://example.com", &Options{HTTPClient: s.Client})
-				if d := time.Since(start); d != time.Second {
-					t.Errorf("Dial should return after 1 s, and returns after %v", d)
+		synctestRun(t, tc.why, func(t *testing.T) {
+			s := newPiped(func(nc net.Conn) {
+				if _, err := http.ReadRequest(bufio.NewReader(nc)); err != nil {
+					t.Error(err)
 				}
-				if err == nil || !strings.Contains(err.Error(), tc.text) || tc.want != nil && !errors.Is(err, tc.want) {
-					t.Errorf("the error should be %v and say %q, and is: %v", tc.want, tc.text, err)
-				}
-				s.wg.Wait()
+				io.WriteString(nc, tc.answer)
+				io.Copy(io.Discard, nc)
 			})
+			s.Timeout = tc.timeout
+			ctx, cancel := tc.ctx(t.Context())
+			defer cancel()
+			start := time.Now()
+			_, _, err := Dial(ctx, "ws://example.com", &Options{HTTPClient: s.Client})
+			if d := time.Since(start); d != time.Second {
+				t.Errorf("Dial should return after 1 s, and returns after %v", d)
+			}
+			if err == nil || !strings.Contains(err.Error(), tc.text) || tc.want != nil && !errors.Is(err, tc.want) {
+				t.Errorf("the error should be %v and say %q, and is: %v", tc.want, tc.text, err)
+			}
+			s.wg.Wait()
 		})
 	}
 }
@@ -578,7 +580,7 @@ func TestDialRedirect(t *testing.T) {
 		{"another host of the same domain", "ws://sub.a.example/", "sub.a.example/", false},
 		{"another port", "ws://a.example:8080/", "a.example:8080/", false},
 	} {
-		t.Run(tc.why, func(t *testing.T) {
+		synctestRun(t, tc.why, func(t *testing.T) {
 			client, requests := redirectClient(t, map[string]string{"a.example/": tc.location})
 			c, _, err := Dial(testContext(t), "ws://user:secret@a.example/?token=secret", &Options{HTTPClient: client, Header: http.Header{"Cookie": {"a=b"}, "X-Api-Key": {"secret"}}, Subprotocols: []string{"p"}})
 			if err != nil {
@@ -612,15 +614,17 @@ func TestDialRedirect(t *testing.T) {
 
 // Who has left a host is not sent back to it with the credentials.
 func TestDialRedirectThereAndBack(t *testing.T) {
-	client, requests := redirectClient(t, map[string]string{"a.example/": "ws://b.example/", "b.example/": "ws://a.example/chosen-by-b"})
-	c, _, err := Dial(testContext(t), "ws://a.example/", &Options{HTTPClient: client, Header: http.Header{"X-Api-Key": {"secret"}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if len(*requests) != 3 || (*requests)[2].Header.Get("X-Api-Key") != "" {
-		t.Errorf("the third request should have no key: %v", (*requests)[2].Header)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		client, requests := redirectClient(t, map[string]string{"a.example/": "ws://b.example/", "b.example/": "ws://a.example/chosen-by-b"})
+		c, _, err := Dial(testContext(t), "ws://a.example/", &Options{HTTPClient: client, Header: http.Header{"X-Api-Key": {"secret"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if len(*requests) != 3 || (*requests)[2].Header.Get("X-Api-Key") != "" {
+			t.Errorf("the third request should have no key: %v", (*requests)[2].Header)
+		}
+	})
 }
 
 func TestDialRedirectRefused(t *testing.T) {

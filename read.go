@@ -18,11 +18,10 @@ type reader struct {
 	// finish in the end. It guards all fields but those of the second group.
 	role slot
 
-	err     atomic.Pointer[error] // why nothing more is read; the first one stays, but for Close
-	limit   atomic.Int64          // the next frame's msgs.limit
-	reading atomic.Bool           // it is a call of the application that holds the role
-	wanted  atomic.Int32          // calls of the application that wait for a pump to give way
-	want    chan struct{}         // wakes a pump that waits with the role; made by the first, under out.mu
+	err    atomic.Pointer[error] // why nothing more is read; the first one stays, but for Close
+	limit  atomic.Int64          // the next frame's msgs.limit
+	wanted atomic.Int32          // calls of the application that wait for a pump to give way
+	want   chan struct{}         // wakes a pump that waits with the role; made by the first, under out.mu
 
 	// Bytes that have arrived. While the reader waits for more, it has none of
 	// these, and block has been given back: waiting costs no memory.
@@ -52,6 +51,13 @@ type reader struct {
 	stop func() bool
 	quit func() bool // set by a pump: it has no more reason to read
 }
+
+// Who holds the reader role.
+const (
+	byApplication int32 = 1 + iota
+	byPump
+	byFinish
+)
 
 // A stage says what the next byte belongs to.
 type stage byte
@@ -219,12 +225,14 @@ func (c *Conn) beginRead(ctx context.Context) error {
 	if err := r.ended(); err != nil {
 		return err
 	}
-	if !r.role.tryTake() {
-		if err := c.displacePump(ctx); err != nil {
-			return err
+	if !r.role.tryTake(byApplication) {
+		if r.role.holder.Load() == byApplication {
+			return errConcurrentRead
+		}
+		if !c.claim(ctx, byApplication) {
+			return c.waitError(ctx)
 		}
 	}
-	r.reading.Store(true)
 	r.watch(ctx, c)
 	return nil
 }
@@ -232,16 +240,12 @@ func (c *Conn) beginRead(ctx context.Context) error {
 func (c *Conn) endRead() {
 	r := &c.in
 	r.tidy()
-	r.reading.Store(false)
 	r.role.give()
 }
 
-// displacePump waits for the reader role, which is not free.
-func (c *Conn) displacePump(ctx context.Context) error {
+// claim waits for the reader role, and makes a pump that has it give way.
+func (c *Conn) claim(ctx context.Context, who int32) bool {
 	r := &c.in
-	if r.reading.Load() {
-		return errConcurrentRead
-	}
 	r.wanted.Add(1)
 	defer r.wanted.Add(-1)
 	c.out.mu.Lock()
@@ -253,10 +257,7 @@ func (c *Conn) displacePump(ctx context.Context) error {
 	}
 	c.out.mu.Unlock()
 	r.interrupt(c.nc)
-	if r.role.take(ctx, nil, c.lifetime().Done()) {
-		return nil
-	}
-	return c.waitError(ctx)
+	return r.role.take(ctx, who, nil, c.lifetime().Done())
 }
 
 // waitError tells why a wait for the reader role, or with it, was given up.
@@ -270,11 +271,15 @@ func (c *Conn) waitError(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// holdForever is how long a pump for a pong keeps a message for the application.
+const holdForever = -1
+
 // A pump reads for somebody who waits for a control frame while the application
 // does not read. It reads until done is closed, or ctx or the connection ends,
-// and gives way to the application's reads. Unless it is to discard messages, it
-// stops reading when it has got a whole one, which the application then gets.
-func (c *Conn) pump(ctx context.Context, done <-chan struct{}, discard bool) error {
+// and gives way to the application's reads. It stops reading when it has got a
+// message, which it holds for the application; after some time it discards it, and
+// those that follow.
+func (c *Conn) pump(ctx context.Context, done <-chan struct{}, hold time.Duration) error {
 	r := &c.in
 	c.out.mu.Lock()
 	if r.want == nil {
@@ -282,10 +287,16 @@ func (c *Conn) pump(ctx context.Context, done <-chan struct{}, discard bool) err
 	}
 	c.out.mu.Unlock()
 	for {
-		if !r.role.take(ctx, done, c.lifetime().Done()) {
+		var ok bool
+		if hold == holdForever {
+			ok = r.role.take(ctx, byPump, done, c.lifetime().Done())
+		} else {
+			ok = c.claim(ctx, byPump) // also from a pump that holds
+		}
+		if !ok {
 			return c.waitError(ctx)
 		}
-		err := c.pumpOnce(ctx, done, discard)
+		err := c.pumpOnce(ctx, done, &hold)
 		r.role.give()
 		if err != errGiveWay || isClosed(done) {
 			return err
@@ -295,19 +306,19 @@ func (c *Conn) pump(ctx context.Context, done <-chan struct{}, discard bool) err
 
 // pumpOnce pumps with the reader role in hand. It returns errGiveWay when it
 // should be given back for now.
-func (c *Conn) pumpOnce(ctx context.Context, done <-chan struct{}, discard bool) (err error) {
+func (c *Conn) pumpOnce(ctx context.Context, done <-chan struct{}, hold *time.Duration) (err error) {
 	r := &c.in
 	r.watch(ctx, c)
 	r.quit = func() bool { return r.wanted.Load() > 0 || isClosed(done) }
 	defer func() { r.quit = nil }()
 	for err == nil && (r.landed > 0 || !r.quit()) {
 		switch {
-		case discard:
+		case r.landed == 0 && *hold == 0:
 			err = c.discard()
 		case r.whole == 0 && r.stream == nil:
 			r.whole, r.partial, err = c.assemble(r.partial)
 		default:
-			err = c.pumpWait(ctx, done)
+			err = c.pumpWait(ctx, done, hold)
 		}
 		if err == errMore {
 			err = c.fill(ctx)
@@ -322,11 +333,20 @@ func (c *Conn) pumpOnce(ctx context.Context, done <-chan struct{}, discard bool)
 
 // pumpWait waits without reading: there is a message in hand that belongs to the
 // application.
-func (c *Conn) pumpWait(ctx context.Context, done <-chan struct{}) error {
+func (c *Conn) pumpWait(ctx context.Context, done <-chan struct{}, hold *time.Duration) error {
+	var timeout <-chan time.Time
+	if *hold > 0 {
+		timer := time.NewTimer(*hold)
+		defer timer.Stop()
+		timeout = timer.C
+	}
 	select {
 	case <-c.in.want:
 		return nil
 	case <-done:
+		return nil
+	case <-timeout:
+		*hold = 0
 		return nil
 	case <-ctx.Done():
 	case <-c.lifetime().Done():
@@ -517,27 +537,26 @@ func (r *reader) blockSize() int64 {
 // The parser: it takes what has arrived, and returns errMore when that is not
 // enough. Called again after a fill, it goes on where it stopped.
 
-// readHeader reads the header of the next frame. One that comes in pieces is
+// readHeader takes the header of the next frame. One that comes in pieces is
 // gathered apart, so that waiting for the rest needs no block.
-func (r *reader) readHeader() (FrameHeader, error) {
+func (r *reader) readHeader() (err error) {
+	var n int
 	if r.nheader == 0 {
-		h, n, err := ParseFrameHeader(r.unread)
-		if err != io.ErrUnexpectedEOF {
+		if r.frame, n, err = ParseFrameHeader(r.unread); err != io.ErrUnexpectedEOF {
 			r.unread = r.unread[n:]
-			return h, err
+			return err
 		}
 	}
 	for len(r.unread) > 0 {
 		r.header[r.nheader] = r.unread[0]
 		r.nheader++
 		r.unread = r.unread[1:]
-		h, _, err := ParseFrameHeader(r.header[:r.nheader])
-		if err != io.ErrUnexpectedEOF {
+		if r.frame, _, err = ParseFrameHeader(r.header[:r.nheader]); err != io.ErrUnexpectedEOF {
 			r.nheader = 0
-			return h, err
+			return err
 		}
 	}
-	return FrameHeader{}, errMore
+	return errMore
 }
 
 // toData goes on to the next data frame, and handles the control frames before
@@ -565,22 +584,23 @@ func (c *Conn) toData() error {
 // beginFrame takes the header of the next frame in hand.
 func (c *Conn) beginFrame() error {
 	r := &c.in
-	h, err := r.readHeader()
+	err := r.readHeader()
 	if err == errMore {
 		return err
 	}
 	if err == nil {
-		err = h.check(c.role.peer(), false)
+		err = r.frame.check(c.role.peer(), false)
 	}
-	if err == nil && !h.Opcode.IsControl() {
+	control := r.frame.Opcode.IsControl()
+	if err == nil && !control {
 		r.msgs.limit = r.limit.Load()
-		err = r.msgs.beginFrame(h)
+		err = r.msgs.beginFrame(&r.frame)
 	}
 	if err != nil {
 		return c.fail(err)
 	}
-	r.frame, r.left, r.stage = h, h.Length, atData
-	if h.Opcode.IsControl() {
+	r.left, r.stage = r.frame.Length, atData
+	if control {
 		r.stage = atControl
 	}
 	return nil
@@ -763,13 +783,14 @@ func (c *Conn) discard() error {
 		r.whole, r.stream = 0, nil
 		return nil
 	}
+	if !r.msgs.between() {
+		r.stream = discarded // also if this is interrupted now
+	}
 	for {
 		if err := c.toData(); err != nil {
 			return err
 		}
-		if r.stream == nil {
-			r.stream = discarded
-		}
+		r.stream = discarded
 		if r.left > 0 {
 			if err := c.checkPayload(r.take()); err != nil {
 				return err

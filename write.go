@@ -90,12 +90,12 @@ func (c *Conn) WriteMessage(ctx context.Context, typ MessageType, p []byte) erro
 		return err
 	}
 	w := &c.out
-	if err := ctx.Err(); err != nil {
-		return err
+	if ctx.Err() != nil {
+		return c.giveUp(ctx)
 	}
 	if len(p) < largeWrite {
 		w.mu.Lock()
-		if w.err == nil && !w.turn.held.Load() && w.hasRoom(len(p)) {
+		if w.err == nil && w.turn.holder.Load() == 0 && w.hasRoom(len(p)) {
 			c.appendFrame(FrameHeader{Fin: true, Opcode: Opcode(typ)}, p)
 			c.kick(false)
 			return nil
@@ -198,7 +198,7 @@ func (m *messageWriter) Close() error {
 	if err == nil {
 		err = m.frame(m.buf, true)
 	}
-	if err != nil && m.begun {
+	if err != nil && m.begun && m.c.writeErr() == nil {
 		m.c.fail(fmt.Errorf("%w: %w", errAbandoned, err))
 	}
 	putBuffer(m.buf)
@@ -208,8 +208,9 @@ func (m *messageWriter) Close() error {
 }
 
 func (m *messageWriter) frame(p []byte, fin bool) error {
-	m.err = m.ctx.Err()
-	if m.err == nil {
+	if m.ctx.Err() != nil {
+		m.err = m.c.giveUp(m.ctx)
+	} else {
 		m.err = m.c.writeFrame(m.ctx, FrameHeader{Fin: fin, Opcode: m.opcode}, p)
 	}
 	if m.err == nil {
@@ -227,10 +228,10 @@ func (c *Conn) Flush(ctx context.Context) error {
 	defer w.mu.Unlock()
 	target := w.queued
 	return c.await(ctx, func() (bool, error) {
-		if w.written >= target {
-			return true, nil
+		if w.closed || w.broken {
+			return false, w.err
 		}
-		return false, w.brokenErr()
+		return w.written >= target, nil
 	})
 }
 
@@ -243,9 +244,15 @@ func (c *Conn) Buffered() int {
 }
 
 func (c *Conn) takeTurn(ctx context.Context) error {
-	if c.out.turn.tryTake() || c.out.turn.take(ctx, nil, c.lifetime().Done()) {
+	if c.out.turn.take(ctx, byApplication, nil, nil) {
 		return nil
 	}
+	return c.giveUp(ctx)
+}
+
+// giveUp returns the error of a write that was not made: the connection's, whose
+// end may be what has ended ctx, or that of ctx.
+func (c *Conn) giveUp(ctx context.Context) error {
 	if err := c.writeErr(); err != nil {
 		return err
 	}
@@ -292,13 +299,7 @@ func (w *writer) refuse(err error) {
 		w.err = err
 	}
 	w.wake()
-}
-
-func (w *writer) brokenErr() error {
-	if w.broken {
-		return w.err
-	}
-	return nil
+	w.turn.release()
 }
 
 // drop gives up the queue. What the flusher has taken it will fail to write.
@@ -382,6 +383,7 @@ func (c *Conn) pong(p []byte) {
 	case w.load() >= w.bound:
 		w.pongDue, w.pongData = true, append(w.pongData[:0], p...)
 	default:
+		w.pongDue = false
 		c.appendFrame(FrameHeader{Fin: true, Opcode: OpPong}, p)
 	}
 	c.kick(false)
@@ -435,6 +437,7 @@ func (c *Conn) flush() {
 	w := &c.out
 	w.mu.Lock()
 	for c.takeBatch() {
+		c.disarmWrite()
 		w.mu.Unlock()
 		n, err := c.t.tryWrite(w.batch[w.sent:])
 		if err == nil && w.sent+n < len(w.batch) {
@@ -657,7 +660,7 @@ func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 	start := time.Now()
 	c.kick(true)
 
-	err = c.pump(ctx, p.done, false)
+	err = c.pump(ctx, p.done, holdForever)
 	rtt = time.Since(start)
 	w.mu.Lock()
 	defer w.mu.Unlock()
