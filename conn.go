@@ -140,7 +140,7 @@ func (c *Conn) Close() error {
 	c.in.close()
 	c.beginEnd(net.ErrClosed)
 	c.kick(true)
-	c.in.interrupt(c.nc)
+	c.interruptRead()
 
 	w.mu.Lock()
 	c.await(context.Background(), func() (bool, error) { return w.idle(), nil })
@@ -176,13 +176,13 @@ func (c *Conn) Shutdown(ctx context.Context, code StatusCode, reason string) err
 	c.kick(true)
 
 	// Messages wait for a while for the next read of a loop that is reading now.
-	hold := time.Duration(0)
-	if c.in.role.holder.Load() == byApplication {
-		hold = lingerTimeout
+	if c.in.role.holder.Load() != byApplication {
+		c.in.discarding.Store(true)
+		c.nudgePump()
 	}
 	ctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
 	defer cancel()
-	err := c.pump(ctx, nil, hold)
+	err := c.pump(ctx, nil, lingerTimeout)
 	if err == ctx.Err() {
 		c.abandon(fmt.Errorf("websocket: the peer did not answer the Close frame: %w", err))
 	}
@@ -307,7 +307,10 @@ func (c *Conn) finish(by time.Time) {
 	defer cancel()
 	// Whatever holds out longer than that is cut off: the close_notify of TLS, for
 	// one, which waits for its peer much longer, or a net.Conn without deadlines.
-	defer context.AfterFunc(ctx, func() { cut(c.nc) })()
+	defer context.AfterFunc(ctx, func() {
+		c.in.end(c.cause())
+		cut(c.nc)
+	})()
 	w := &c.out
 	w.mu.Lock()
 	c.await(ctx, func() (bool, error) { return w.idle(), nil })
@@ -327,10 +330,13 @@ func (c *Conn) finish(by time.Time) {
 		c.in.role.take(context.Background(), byFinish, nil, nil) // whoever reads gets an error now
 	}
 	c.in.release()
-	c.in.unwatch()
+	c.in.watch.off()
 
 	w.mu.Lock()
 	w.gone = true
+	if !w.flushing {
+		w.watch.off()
+	}
 	w.wake()
 	w.mu.Unlock()
 }
@@ -356,7 +362,7 @@ func (c *Conn) linger(ctx context.Context, by time.Time, complete bool) (role bo
 			half.CloseWrite()
 		}
 	}
-	c.in.interrupt(c.nc)
+	c.interruptRead()
 	if !c.in.role.take(ctx, byFinish, nil, nil) {
 		return false
 	}

@@ -18,10 +18,11 @@ type reader struct {
 	// finish in the end. It guards all fields but those of the second group.
 	role slot
 
-	err    atomic.Pointer[error] // why nothing more is read; the first one stays, but for Close
-	limit  atomic.Int64          // the next frame's msgs.limit
-	wanted atomic.Int32          // calls of the application that wait for a pump to give way
-	want   chan struct{}         // wakes a pump that waits with the role; made by the first, under out.mu
+	err        atomic.Pointer[error] // why nothing more is read; the first one stays, but for Close
+	limit      atomic.Int64          // the next frame's msgs.limit
+	wanted     atomic.Int32          // calls of the application that wait for a pump to give way
+	discarding atomic.Bool           // pumps discard messages
+	want       chan struct{}         // wakes a pump that waits with the role; made by the first, under out.mu
 
 	// Bytes that have arrived. While the reader waits for more, it has none of
 	// these, and block has been given back: waiting costs no memory.
@@ -47,9 +48,8 @@ type reader struct {
 	stream  *messageReader // who reads it in pieces
 
 	// The context that interrupts reads; kept from call to call.
-	done <-chan struct{}
-	stop func() bool
-	quit func() bool // set by a pump: it has no more reason to read
+	watch watch
+	quit  func() bool // set by a pump: it has no more reason to read
 }
 
 // Who holds the reader role.
@@ -229,11 +229,15 @@ func (c *Conn) beginRead(ctx context.Context) error {
 		if r.role.holder.Load() == byApplication {
 			return errConcurrentRead
 		}
-		if !c.claim(ctx, byApplication) {
+		if !c.claim(ctx) {
 			return c.waitError(ctx)
 		}
 	}
-	r.watch(ctx, c)
+	if err := r.ended(); err != nil { // what has ended it has interrupted the last reader, not us
+		r.role.give()
+		return err
+	}
+	c.watchRead(ctx)
 	return nil
 }
 
@@ -243,21 +247,26 @@ func (c *Conn) endRead() {
 	r.role.give()
 }
 
-// claim waits for the reader role, and makes a pump that has it give way.
-func (c *Conn) claim(ctx context.Context, who int32) bool {
+// claim takes the reader role for the application from a pump, which gives way.
+func (c *Conn) claim(ctx context.Context) bool {
 	r := &c.in
 	r.wanted.Add(1)
 	defer r.wanted.Add(-1)
+	c.nudgePump()
+	c.interruptRead()
+	return r.role.take(ctx, byApplication, nil, c.lifetime().Done())
+}
+
+// nudgePump makes a pump that holds a message look whether it still should.
+func (c *Conn) nudgePump() {
 	c.out.mu.Lock()
-	if r.want != nil {
+	defer c.out.mu.Unlock()
+	if c.in.want != nil {
 		select {
-		case r.want <- struct{}{}:
+		case c.in.want <- struct{}{}:
 		default:
 		}
 	}
-	c.out.mu.Unlock()
-	r.interrupt(c.nc)
-	return r.role.take(ctx, who, nil, c.lifetime().Done())
 }
 
 // waitError tells why a wait for the reader role, or with it, was given up.
@@ -271,15 +280,12 @@ func (c *Conn) waitError(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// holdForever is how long a pump for a pong keeps a message for the application.
-const holdForever = -1
-
 // A pump reads for somebody who waits for a control frame while the application
 // does not read. It reads until done is closed, or ctx or the connection ends,
-// and gives way to the application's reads. It stops reading when it has got a
-// message, which it holds for the application; after some time it discards it, and
-// those that follow.
-func (c *Conn) pump(ctx context.Context, done <-chan struct{}, hold time.Duration) error {
+// and gives way to the application's reads. A message that it gets it holds for
+// the application, and stops reading; if patience is not 0, only for so long: then
+// this one and those that follow are discarded, as Shutdown wants it.
+func (c *Conn) pump(ctx context.Context, done <-chan struct{}, patience time.Duration) error {
 	r := &c.in
 	c.out.mu.Lock()
 	if r.want == nil {
@@ -287,16 +293,13 @@ func (c *Conn) pump(ctx context.Context, done <-chan struct{}, hold time.Duratio
 	}
 	c.out.mu.Unlock()
 	for {
-		var ok bool
-		if hold == holdForever {
-			ok = r.role.take(ctx, byPump, done, c.lifetime().Done())
-		} else {
-			ok = c.claim(ctx, byPump) // also from a pump that holds
-		}
-		if !ok {
+		if !r.role.take(ctx, byPump, done, c.lifetime().Done()) {
 			return c.waitError(ctx)
 		}
-		err := c.pumpOnce(ctx, done, &hold)
+		err := r.ended()
+		if err == nil {
+			err = c.pumpOnce(ctx, done, patience)
+		}
 		r.role.give()
 		if err != errGiveWay || isClosed(done) {
 			return err
@@ -306,19 +309,19 @@ func (c *Conn) pump(ctx context.Context, done <-chan struct{}, hold time.Duratio
 
 // pumpOnce pumps with the reader role in hand. It returns errGiveWay when it
 // should be given back for now.
-func (c *Conn) pumpOnce(ctx context.Context, done <-chan struct{}, hold *time.Duration) (err error) {
+func (c *Conn) pumpOnce(ctx context.Context, done <-chan struct{}, patience time.Duration) (err error) {
 	r := &c.in
-	r.watch(ctx, c)
+	c.watchRead(ctx)
 	r.quit = func() bool { return r.wanted.Load() > 0 || isClosed(done) }
 	defer func() { r.quit = nil }()
 	for err == nil && (r.landed > 0 || !r.quit()) {
 		switch {
-		case r.landed == 0 && *hold == 0:
+		case r.landed == 0 && r.discarding.Load():
 			err = c.discard()
 		case r.whole == 0 && r.stream == nil:
 			r.whole, r.partial, err = c.assemble(r.partial)
 		default:
-			err = c.pumpWait(ctx, done, hold)
+			err = c.pumpWait(ctx, done, patience)
 		}
 		if err == errMore {
 			err = c.fill(ctx)
@@ -333,10 +336,10 @@ func (c *Conn) pumpOnce(ctx context.Context, done <-chan struct{}, hold *time.Du
 
 // pumpWait waits without reading: there is a message in hand that belongs to the
 // application.
-func (c *Conn) pumpWait(ctx context.Context, done <-chan struct{}, hold *time.Duration) error {
+func (c *Conn) pumpWait(ctx context.Context, done <-chan struct{}, patience time.Duration) error {
 	var timeout <-chan time.Time
-	if *hold > 0 {
-		timer := time.NewTimer(*hold)
+	if patience > 0 {
+		timer := time.NewTimer(patience)
 		defer timer.Stop()
 		timeout = timer.C
 	}
@@ -346,7 +349,7 @@ func (c *Conn) pumpWait(ctx context.Context, done <-chan struct{}, hold *time.Du
 	case <-done:
 		return nil
 	case <-timeout:
-		*hold = 0
+		c.in.discarding.Store(true)
 		return nil
 	case <-ctx.Done():
 	case <-c.lifetime().Done():
@@ -383,31 +386,44 @@ func (r *reader) ended() error {
 	return nil
 }
 
-// interrupt makes a read of the transport that is waiting return, or the next.
-func (r *reader) interrupt(nc net.Conn) { nc.SetReadDeadline(past) }
-
-// watch arranges for the end of ctx to interrupt reads. Nothing is to be done if
-// ctx cannot end, if it is the one of the call before, or if it ends with the
-// connection. Channels are compared, since comparing contexts can panic.
-func (r *reader) watch(ctx context.Context, c *Conn) {
-	var done <-chan struct{}
-	if x, ok := ctx.(*requestContext); !ok || x.c != c {
-		done = ctx.Done()
-	}
-	if done == r.done {
+// watchRead makes the end of ctx interrupt reads, but for a context that ends with
+// the connection, which interrupts them anyhow.
+func (c *Conn) watchRead(ctx context.Context) {
+	if x, ok := ctx.(*requestContext); ok && x.c == c {
+		c.in.watch.off()
 		return
 	}
-	r.unwatch()
-	if r.done = done; done != nil {
-		r.stop = context.AfterFunc(ctx, func() { r.interrupt(c.nc) })
+	c.in.watch.on(ctx, c, (*Conn).interruptRead)
+}
+
+func (c *Conn) interruptRead() { c.nc.SetReadDeadline(past) }
+
+// A watch calls a function when a context ends. It is kept from call to call, so
+// that the same context costs nothing again; the function may thus be called when
+// nobody waits for it any more.
+type watch struct {
+	done <-chan struct{}
+	stop func() bool
+}
+
+// on watches ctx instead of what was watched before. Channels are compared, since
+// comparing contexts can panic.
+func (w *watch) on(ctx context.Context, c *Conn, interrupt func(*Conn)) {
+	done := ctx.Done()
+	if done == w.done {
+		return
+	}
+	w.off()
+	if done != nil {
+		w.done, w.stop = done, context.AfterFunc(ctx, func() { interrupt(c) })
 	}
 }
 
-func (r *reader) unwatch() {
-	if r.stop != nil {
-		r.stop()
+func (w *watch) off() {
+	if w.stop != nil {
+		w.stop()
 	}
-	r.done, r.stop = nil, nil
+	*w = watch{}
 }
 
 // interrupted judges an error of the transport. It returns nil if that was the
@@ -423,8 +439,8 @@ func (c *Conn) interrupted(ctx context.Context, err error) error {
 	switch {
 	case r.ended() != nil:
 		return r.ended()
-	case r.done != nil && ctx.Err() != nil:
-		r.unwatch() // it has fired and will not again
+	case r.watch.done != nil && ctx.Err() != nil:
+		r.watch.off() // it has fired and will not again
 		return ctx.Err()
 	case r.quit != nil && r.quit():
 		return errGiveWay

@@ -54,6 +54,7 @@ type writer struct {
 	// These belong to the flusher.
 	batch []byte // what is being written: a block taken from queue
 	sent  int    // bytes of it that are written
+	watch watch  // of the last large write's context
 	head  [maxFrameHeader]byte
 }
 
@@ -244,10 +245,14 @@ func (c *Conn) Buffered() int {
 }
 
 func (c *Conn) takeTurn(ctx context.Context) error {
-	if c.out.turn.take(ctx, byApplication, nil, nil) {
-		return nil
+	if !c.out.turn.take(ctx, byApplication, nil, nil) {
+		return c.giveUp(ctx)
 	}
-	return c.giveUp(ctx)
+	if err := c.writeErr(); err != nil {
+		c.out.turn.give()
+		return err
+	}
+	return nil
 }
 
 // giveUp returns the error of a write that was not made: the connection's, whose
@@ -410,7 +415,7 @@ func (c *Conn) kick(through bool) {
 	w.lone.Store(false)
 	c.takeBatch()
 	w.mu.Unlock()
-	n, err := c.t.tryWrite(w.batch)
+	n, err := c.tryWrite(w.batch)
 	w.mu.Lock()
 	c.wrote(n, err)
 	c.giveRole()
@@ -426,6 +431,9 @@ func (c *Conn) giveRole() {
 		return
 	}
 	c.disarmWrite()
+	if w.gone {
+		w.watch.off()
+	}
 	w.flushing = false
 	w.wake()
 	w.mu.Unlock()
@@ -439,7 +447,7 @@ func (c *Conn) flush() {
 	for c.takeBatch() {
 		c.disarmWrite()
 		w.mu.Unlock()
-		n, err := c.t.tryWrite(w.batch[w.sent:])
+		n, err := c.tryWrite(w.batch[w.sent:])
 		if err == nil && w.sent+n < len(w.batch) {
 			var m int
 			m, err = c.writeOut(context.Background(), w.batch[w.sent+n:], nil)
@@ -502,7 +510,7 @@ func (c *Conn) writeLarge(ctx context.Context, h FrameHeader, p []byte) error {
 	w.lone.Store(false)
 	w.mu.Unlock()
 
-	stop := c.interruptWrite(ctx)
+	stop := c.watchWrite(ctx)
 	n, err := c.writeDirect(ctx, h, p)
 	stop()
 
@@ -516,15 +524,20 @@ func (c *Conn) writeLarge(ctx context.Context, h FrameHeader, p []byte) error {
 	return err
 }
 
-// interruptWrite makes the end of ctx interrupt a write. After stop it no longer
-// does, and will not any more.
-func (c *Conn) interruptWrite(ctx context.Context) (stop func()) {
-	if ctx.Done() == nil || ctx.Done() == c.lifetime().Done() {
+// watchWrite makes the end of ctx interrupt the flusher's writes. Where a write that
+// was interrupted can go on, the watch stays for the next time, since a stale
+// interruption does no harm. Elsewhere it would, and the watch ends with stop.
+func (c *Conn) watchWrite(ctx context.Context) (stop func()) {
+	if x, ok := ctx.(*requestContext); ok && x.c == c || ctx.Done() == nil {
+		return func() {}
+	}
+	if c.traits.resumes {
+		c.out.watch.on(ctx, c, (*Conn).interruptWrite)
 		return func() {}
 	}
 	ran := make(chan struct{})
 	cancel := context.AfterFunc(ctx, func() {
-		c.nc.SetWriteDeadline(past)
+		c.interruptWrite()
 		close(ran)
 	})
 	return func() {
@@ -532,6 +545,19 @@ func (c *Conn) interruptWrite(ctx context.Context) (stop func()) {
 			<-ran
 		}
 	}
+}
+
+func (c *Conn) interruptWrite() { c.nc.SetWriteDeadline(past) }
+
+// tryWrite is that of the transport, less the echo of an interruption which no
+// longer matters: what was not written then is the flusher's.
+func (c *Conn) tryWrite(p []byte) (int, error) {
+	n, err := c.t.tryWrite(p)
+	if err != nil && isTimeout(err) {
+		c.nc.SetWriteDeadline(time.Time{})
+		return n, nil
+	}
+	return n, err
 }
 
 // writeDirect writes a frame in as few calls as the transport allows. It returns
@@ -660,7 +686,7 @@ func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 	start := time.Now()
 	c.kick(true)
 
-	err = c.pump(ctx, p.done, holdForever)
+	err = c.pump(ctx, p.done, 0)
 	rtt = time.Since(start)
 	w.mu.Lock()
 	defer w.mu.Unlock()
