@@ -1,0 +1,780 @@
+package websocket
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+)
+
+// A reader is the receiving direction of a Conn. What has been parsed of a frame
+// and assembled of a message lives here and never on a stack, so that a read which
+// is cancelled at any byte loses nothing: the next goes on where it stopped.
+type reader struct {
+	// role is held by the one who reads: a call of the application, a pump, or
+	// finish in the end. It guards all fields but those of the second group.
+	role chan struct{}
+
+	err     atomic.Pointer[error] // why nothing more is read; the first one stays, but for Close
+	limit   atomic.Int64          // the next frame's msgs.limit
+	reading atomic.Bool           // it is a call of the application that holds the role
+	wanted  atomic.Int32          // calls of the application that wait for a pump to give way
+	want    chan struct{}         // wakes a pump that waits with the role; made by the first, under out.mu
+
+	// Bytes that have arrived. While the reader waits for more, it has none of
+	// these, and block has been given back: waiting costs no memory.
+	block  []byte // from the pool, or nil
+	unread []byte // the end of block
+	target []byte // what the transport is to read into instead
+	large  bool   // the next block is a large one
+	spare  uint8  // large blocks in a row that a small one would have done for
+
+	// The frame in hand.
+	header  [maxFrameHeader]byte // as much as has come of one that has come in pieces
+	nheader int
+	frame   FrameHeader
+	stage   stage
+	left    int64 // bytes of its payload that have not been taken yet
+	control []byte
+
+	// The message in hand.
+	msgs    assembler
+	partial []byte         // what a read that did not finish has left, or a pump has read
+	whole   MessageType    // if not 0: partial is all of a message of this type
+	stream  *messageReader // who reads it in pieces
+
+	// The context that interrupts reads; kept from call to call.
+	done <-chan struct{}
+	stop func() bool
+	quit func() bool // set by a pump: it has no more reason to read
+}
+
+// A stage says what the next byte belongs to.
+type stage byte
+
+const (
+	atHeader stage = iota
+	atControl
+	atData
+)
+
+var (
+	errConcurrentRead = errors.New("websocket: somebody else is reading from this connection: one goroutine at a time may, and CloseRead takes it over")
+	errDiscarded      = errors.New("websocket: this message's reader is out of date: a later read has discarded the rest of the message")
+	errGiveWay        = errors.New("websocket: a pump gave way") // never seen outside
+)
+
+func (r *reader) init(opts *Options, buffered []byte) {
+	r.role = make(chan struct{}, 1)
+	r.limit.Store(opts.readLimit())
+	r.unread = buffered
+}
+
+// SetReadLimit sets the size in bytes of the largest message that is read, as
+// [Options].ReadLimit does, but with 0 for 0. It holds from the next frame on.
+func (c *Conn) SetReadLimit(n int64) { c.in.limit.Store(n) }
+
+// ReadMessage reads the next message. It answers pings and handles the other
+// control frames that come before and in between. The bytes belong to the caller.
+//
+// When ctx ends first, ReadMessage returns its error and nothing is lost: the next
+// read, by whichever method, goes on where this one stopped. All other errors are
+// final: a [*CloseError] when the peer has closed the connection, a
+// [*ProtocolError] when it broke the protocol, an error that wraps
+// [ErrMessageTooBig] when the message exceeds the read limit, one that wraps
+// [io.ErrUnexpectedEOF] or the network's error when the connection was lost, and
+// [net.ErrClosed] after Close.
+func (c *Conn) ReadMessage(ctx context.Context) (MessageType, []byte, error) {
+	return c.AppendMessage(ctx, nil)
+}
+
+// AppendMessage is [Conn.ReadMessage] into memory of the caller: it appends the
+// message to dst and returns the extended slice, which is a new one only if dst
+// had no room. On an error it returns dst as it was.
+func (c *Conn) AppendMessage(ctx context.Context, dst []byte) (MessageType, []byte, error) {
+	if err := c.beginRead(ctx); err != nil {
+		return 0, dst, err
+	}
+	defer c.endRead()
+	r := &c.in
+	if r.stream != nil {
+		if err := c.discardMessage(ctx); err != nil {
+			return 0, dst, err
+		}
+	}
+	p := r.partial
+	if cap(dst) > 0 {
+		p = append(dst, p...)
+	}
+	r.partial = nil
+	typ, p, err := c.assemble(ctx, p)
+	if err == nil {
+		return typ, p, nil
+	}
+	if r.partial = p; cap(dst) > 0 {
+		r.partial = append([]byte(nil), p[len(dst):]...)
+	}
+	return 0, dst, err
+}
+
+// NextReader returns a reader of the next message, for messages that are not to
+// be in memory as a whole. Its Read returns [io.EOF] at the end of the message,
+// and the errors of [Conn.ReadMessage]; ctx interrupts it in the same way, and
+// loses nothing. The next read of a message, by whichever method, discards what
+// was not read of this one.
+func (c *Conn) NextReader(ctx context.Context) (MessageType, io.Reader, error) {
+	if err := c.beginRead(ctx); err != nil {
+		return 0, nil, err
+	}
+	defer c.endRead()
+	r := &c.in
+	if r.stream != nil {
+		if err := c.discardMessage(ctx); err != nil {
+			return 0, nil, err
+		}
+	}
+	typ := r.whole
+	if typ == 0 {
+		if err := c.toData(ctx); err != nil {
+			return 0, nil, err
+		}
+		typ = r.msgs.typ
+	}
+	r.stream = &messageReader{c: c, ctx: ctx}
+	return typ, r.stream, nil
+}
+
+// discarded is the reader of a message that nobody wants the rest of.
+var discarded = new(messageReader)
+
+// A messageReader reads one message in pieces.
+type messageReader struct {
+	c   *Conn
+	ctx context.Context
+	eof bool
+}
+
+func (m *messageReader) Read(p []byte) (int, error) {
+	if m.eof {
+		return 0, io.EOF
+	}
+	c := m.c
+	if err := c.beginRead(m.ctx); err != nil {
+		return 0, err
+	}
+	defer c.endRead()
+	if c.in.stream != m {
+		return 0, errDiscarded
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	n, err := c.readStream(m.ctx, p)
+	m.eof = err == io.EOF
+	return n, err
+}
+
+// CloseRead reads on behalf of an application that only writes: it answers pings,
+// notices when the peer closes the connection, and discards messages. The context
+// that it returns is derived from ctx and ends with the connection, or when ctx
+// does, and then nothing is read any more. The application cannot read meanwhile.
+func (c *Conn) CloseRead(ctx context.Context) context.Context {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		err := c.beginRead(ctx)
+		if err == nil {
+			for err == nil {
+				err = c.discardMessage(ctx)
+			}
+			c.endRead()
+		}
+		cancel(err)
+	}()
+	return ctx
+}
+
+// beginRead takes the reader role for a call of the application.
+func (c *Conn) beginRead(ctx context.Context) error {
+	r := &c.in
+	if err := r.ended(); err != nil {
+		return err
+	}
+	select {
+	case r.role <- struct{}{}:
+	default:
+		if err := c.displacePump(ctx); err != nil {
+			return err
+		}
+	}
+	r.reading.Store(true)
+	r.watch(ctx, c)
+	return nil
+}
+
+func (c *Conn) endRead() {
+	r := &c.in
+	if len(r.unread) == 0 {
+		r.release()
+	}
+	r.reading.Store(false)
+	<-r.role
+}
+
+// displacePump waits for the reader role, which is not free.
+func (c *Conn) displacePump(ctx context.Context) error {
+	r := &c.in
+	if r.reading.Load() {
+		return errConcurrentRead
+	}
+	r.wanted.Add(1)
+	defer r.wanted.Add(-1)
+	c.out.mu.Lock()
+	if r.want != nil {
+		select {
+		case r.want <- struct{}{}:
+		default:
+		}
+	}
+	c.out.mu.Unlock()
+	r.interrupt(c.nc)
+	select {
+	case r.role <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.ctx.Done():
+		return c.cause()
+	}
+}
+
+// cause returns why the connection has ended.
+func (c *Conn) cause() error {
+	if err := c.in.ended(); err != nil {
+		return err
+	}
+	return context.Cause(c.ctx)
+}
+
+// A pump reads for somebody who waits for a control frame while the application
+// does not read. It reads until done is closed, or ctx or the connection ends,
+// and gives way to the application's reads. Unless it is to discard messages, it
+// stops reading when it has got a whole one, which the application then gets.
+func (c *Conn) pump(ctx context.Context, done <-chan struct{}, discard bool) error {
+	r := &c.in
+	c.out.mu.Lock()
+	if r.want == nil {
+		r.want = make(chan struct{}, 1)
+	}
+	c.out.mu.Unlock()
+	for {
+		select {
+		case <-done:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-c.ctx.Done():
+			return c.cause()
+		case r.role <- struct{}{}:
+		}
+		err := c.pumpOnce(ctx, done, discard)
+		<-r.role
+		if err != errGiveWay {
+			return err
+		}
+	}
+}
+
+// pumpOnce pumps with the reader role in hand. It returns errGiveWay when it
+// should be given back for now.
+func (c *Conn) pumpOnce(ctx context.Context, done <-chan struct{}, discard bool) (err error) {
+	r := &c.in
+	r.watch(ctx, c)
+	r.quit = func() bool { return r.wanted.Load() > 0 || isClosed(done) }
+	defer func() { r.quit = nil }()
+	for err == nil && !r.quit() {
+		switch {
+		case discard:
+			err = c.discardMessage(ctx)
+		case r.whole == 0 && r.stream == nil:
+			var typ MessageType
+			typ, r.partial, err = c.assemble(ctx, r.partial)
+			r.whole = typ
+		default:
+			err = c.pumpWait(ctx, done)
+		}
+		if len(r.unread) == 0 {
+			r.release()
+		}
+	}
+	if err == nil {
+		err = errGiveWay
+	}
+	return err
+}
+
+// pumpWait waits without reading: there is a message in hand that belongs to the
+// application.
+func (c *Conn) pumpWait(ctx context.Context, done <-chan struct{}) error {
+	select {
+	case <-c.in.want:
+		return nil
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.ctx.Done():
+		return c.cause()
+	}
+}
+
+func isClosed(done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	default:
+		return false
+	}
+}
+
+// end ends the reading because of err, if nothing has before, and returns the
+// reason that holds.
+func (r *reader) end(err error) error {
+	r.err.CompareAndSwap(nil, &err)
+	return r.ended()
+}
+
+// close ends the reading whatever has happened before.
+func (r *reader) close() {
+	err := net.ErrClosed
+	r.err.Store(&err)
+}
+
+func (r *reader) ended() error {
+	if p := r.err.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// interrupt makes a read of the transport that is waiting return, or the next.
+func (r *reader) interrupt(nc net.Conn) { nc.SetReadDeadline(past) }
+
+// watch arranges for the end of ctx to interrupt reads. Nothing is to be done if
+// ctx cannot end, if it is the one of the call before, or if it ends with the
+// connection. Channels are compared, since comparing contexts can panic.
+func (r *reader) watch(ctx context.Context, c *Conn) {
+	done := ctx.Done()
+	if done == r.done {
+		return
+	}
+	r.unwatch()
+	r.done = done
+	if done != nil && done != c.ctx.Done() {
+		r.stop = context.AfterFunc(ctx, func() { r.interrupt(c.nc) })
+	}
+}
+
+func (r *reader) unwatch() {
+	if r.stop != nil {
+		r.stop()
+	}
+	r.done, r.stop = nil, nil
+}
+
+// interrupted judges an error of the transport. It returns nil if that was the
+// echo of an interruption which no longer matters. This is the only place where a
+// past deadline is cleared, and it is cleared before the reasons are looked at: a
+// reason that comes later sets it again.
+func (c *Conn) interrupted(ctx context.Context, err error) error {
+	r := &c.in
+	if !isTimeout(err) {
+		return c.lost(err)
+	}
+	c.nc.SetReadDeadline(time.Time{})
+	switch {
+	case r.ended() != nil:
+		return r.ended()
+	case ctx.Err() != nil && r.done != c.ctx.Done():
+		r.unwatch() // it has fired and will not again
+		return ctx.Err()
+	case r.quit != nil && r.quit():
+		return errGiveWay
+	}
+	return nil
+}
+
+func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+
+// receive reads once from the transport, into the memory that the reader lends.
+func (c *Conn) receive(ctx context.Context) (int, error) {
+	for idle := 0; ; idle++ {
+		n, waited, err := c.t.read(&c.in)
+		if n > 0 {
+			if waited {
+				c.out.lone.Store(true)
+			}
+			return n, nil
+		}
+		if err == nil && idle == 100 {
+			err = io.ErrNoProgress
+		}
+		if err != nil {
+			if err = c.interrupted(ctx, err); err != nil {
+				return 0, err
+			}
+		}
+	}
+}
+
+// fill gets bytes when there are none unread.
+func (c *Conn) fill(ctx context.Context) error {
+	r := &c.in
+	r.release()
+	n, err := c.receive(ctx)
+	if err != nil {
+		return err
+	}
+	r.unread = r.block[:n]
+	r.adapt(n)
+	return nil
+}
+
+// The reader as the transport's memory.
+
+func (r *reader) direct() bool { return r.target != nil }
+
+func (r *reader) space() []byte {
+	switch {
+	case r.target != nil:
+		return r.target
+	case r.block != nil:
+	case r.large:
+		r.block = getLargeBuffer()
+	default:
+		r.block = getSmallBuffer()
+	}
+	return r.block
+}
+
+func (r *reader) unused() {
+	if r.target == nil {
+		r.release()
+	}
+}
+
+func (r *reader) release() {
+	if r.block != nil {
+		putBuffer(r.block)
+	}
+	r.block, r.unread = nil, nil
+}
+
+// adapt chooses the size of the next block by what the last brought: a full one
+// asks for a large one, and only a row of nearly empty ones for a small one again.
+func (r *reader) adapt(n int) {
+	switch {
+	case n == len(r.block):
+		r.large, r.spare = true, 0
+	case n > smallBuffer/2:
+		r.spare = 0
+	case r.large:
+		if r.spare++; r.spare == 16 {
+			r.large, r.spare = false, 0
+		}
+	}
+}
+
+// blockSize is the size of the next block.
+func (r *reader) blockSize() int64 {
+	if r.large {
+		return largeBuffer
+	}
+	return smallBuffer
+}
+
+// readHeader reads the header of the next frame. One that comes in pieces is
+// gathered apart, so that waiting for the rest needs no block.
+func (c *Conn) readHeader(ctx context.Context) (FrameHeader, error) {
+	r := &c.in
+	for {
+		if r.nheader == 0 {
+			h, n, err := ParseFrameHeader(r.unread)
+			if err != io.ErrUnexpectedEOF {
+				r.unread = r.unread[n:]
+				return h, err
+			}
+		}
+		for len(r.unread) > 0 {
+			r.header[r.nheader] = r.unread[0]
+			r.nheader++
+			r.unread = r.unread[1:]
+			h, _, err := ParseFrameHeader(r.header[:r.nheader])
+			if err != io.ErrUnexpectedEOF {
+				r.nheader = 0
+				return h, err
+			}
+		}
+		if err := c.fill(ctx); err != nil {
+			return FrameHeader{}, err
+		}
+	}
+}
+
+// toData reads on to the next data frame, and handles the control frames before
+// it. It returns at once if there is a data frame in hand.
+func (c *Conn) toData(ctx context.Context) error {
+	r := &c.in
+	for r.stage != atData {
+		if r.stage == atHeader {
+			if err := c.beginFrame(ctx); err != nil {
+				return err
+			}
+		}
+		if r.stage == atControl {
+			if err := c.readControl(ctx); err != nil {
+				return err
+			}
+			if r.quit != nil && r.quit() {
+				return errGiveWay
+			}
+		}
+	}
+	return nil
+}
+
+// beginFrame takes the header of the next frame in hand.
+func (c *Conn) beginFrame(ctx context.Context) error {
+	r := &c.in
+	h, err := c.readHeader(ctx)
+	if err == nil {
+		err = h.check(c.role.peer(), false)
+	} else if !isProtocolError(err) {
+		return err
+	}
+	if err == nil && !h.Opcode.IsControl() {
+		r.msgs.limit = r.limit.Load()
+		err = r.msgs.beginFrame(h)
+	}
+	if err != nil {
+		return c.fail(err)
+	}
+	r.frame, r.left, r.stage = h, h.Length, atData
+	if h.Opcode.IsControl() {
+		r.stage = atControl
+	}
+	return nil
+}
+
+func isProtocolError(err error) bool {
+	_, ok := err.(*ProtocolError)
+	return ok
+}
+
+// readControl reads the payload of a control frame, and does what the frame asks
+// for.
+func (c *Conn) readControl(ctx context.Context) error {
+	r := &c.in
+	p := r.take()
+	for r.left > 0 {
+		r.control = append(r.control, p...)
+		if err := c.fill(ctx); err != nil {
+			return err
+		}
+		p = r.take()
+	}
+	if r.control != nil {
+		p = append(r.control, p...)
+		r.control = nil
+	}
+	r.stage = atHeader
+	switch r.frame.Opcode {
+	case OpPing:
+		c.pong(p)
+	case OpPong:
+		c.ponged(p)
+	case OpClose:
+		e, err := parseClosePayload(p)
+		if err != nil {
+			return c.fail(err)
+		}
+		return c.receivedClose(e)
+	}
+	return nil
+}
+
+// take returns what has arrived of the frame's payload, unmasked in place. It is
+// good until the next fill.
+func (r *reader) take() []byte {
+	p := r.unread[:min(r.left, int64(len(r.unread)))]
+	r.unread = r.unread[len(p):]
+	r.unmask(p, p)
+	return p
+}
+
+// unmask copies p, the next bytes of the frame's payload, to dst, unmasked, and
+// counts them as taken.
+func (r *reader) unmask(dst, p []byte) {
+	if r.frame.Masked {
+		Mask(dst, p, r.frame.MaskKey, int(r.frame.Length-r.left)&3)
+	} else {
+		copy(dst, p)
+	}
+	r.left -= int64(len(p))
+}
+
+// readPayload reads the next bytes of a data frame's payload into p, which is not
+// longer than what is left of it. Nothing is waited for if some have arrived.
+func (c *Conn) readPayload(ctx context.Context, p []byte) (n int, err error) {
+	r := &c.in
+	switch {
+	case len(r.unread) > 0:
+		n = min(len(p), len(r.unread))
+		r.unmask(p, r.unread[:n])
+		r.unread = r.unread[n:]
+	case int64(len(p)) >= r.blockSize():
+		r.release()
+		r.target = p
+		n, err = c.receive(ctx)
+		r.target = nil
+		if err != nil {
+			return 0, err
+		}
+		r.unmask(p, p[:n])
+	default:
+		if err := c.fill(ctx); err != nil {
+			return 0, err
+		}
+		return c.readPayload(ctx, p)
+	}
+	return n, c.checkPayload(p[:n])
+}
+
+func (c *Conn) checkPayload(p []byte) error {
+	if err := c.in.msgs.payload(p); err != nil {
+		return c.fail(err)
+	}
+	return nil
+}
+
+// endFrame ends a data frame, and reports whether that ended the message.
+func (c *Conn) endFrame() (done bool, err error) {
+	c.in.stage = atHeader
+	done, err = c.in.msgs.endFrame()
+	if err != nil {
+		err = c.fail(err)
+	}
+	return done, err
+}
+
+// assemble appends the message in hand, or the next, to dst. On an error it
+// returns dst with what has arrived.
+func (c *Conn) assemble(ctx context.Context, dst []byte) (MessageType, []byte, error) {
+	r := &c.in
+	if typ := r.whole; typ != 0 {
+		r.whole = 0
+		return typ, dst, nil
+	}
+	for {
+		if err := c.toData(ctx); err != nil {
+			return 0, dst, err
+		}
+		for r.left > 0 {
+			if len(r.unread) == 0 && r.left < r.blockSize() {
+				if err := c.fill(ctx); err != nil {
+					return 0, dst, err
+				}
+			}
+			dst = r.grow(dst)
+			room := min(int64(cap(dst)-len(dst)), r.left)
+			n, err := c.readPayload(ctx, dst[len(dst):len(dst)+int(room)])
+			dst = dst[:len(dst)+n]
+			if err != nil {
+				return 0, dst, err
+			}
+		}
+		typ := r.msgs.typ
+		if done, err := c.endFrame(); done || err != nil {
+			return typ, dst, err
+		}
+	}
+}
+
+// grow returns dst with room for the payload that is next. Memory follows what
+// has arrived, never what a header declares: it at most doubles. Whoever announces
+// much has to send it.
+func (r *reader) grow(dst []byte) []byte {
+	arrived := min(r.left, int64(len(r.unread)))
+	free := int64(cap(dst) - len(dst))
+	if free >= r.left || free > 0 && free >= arrived {
+		return dst
+	}
+	need := max(arrived, int64(len(dst))+arrived, smallBuffer)
+	grown := make([]byte, len(dst), int64(len(dst))+min(r.left, need))
+	copy(grown, dst)
+	return grown
+}
+
+// readStream reads the message in hand in pieces.
+func (c *Conn) readStream(ctx context.Context, p []byte) (int, error) {
+	r := &c.in
+	for {
+		if len(r.partial) > 0 {
+			n := copy(p, r.partial)
+			r.partial = r.partial[n:]
+			return n, nil
+		}
+		r.partial = nil
+		if r.whole != 0 {
+			r.whole, r.stream = 0, nil
+			return 0, io.EOF
+		}
+		if err := c.toData(ctx); err != nil {
+			return 0, err
+		}
+		if r.left > 0 {
+			return c.readPayload(ctx, p[:min(int64(len(p)), r.left)])
+		}
+		if done, err := c.endFrame(); err != nil {
+			return 0, err
+		} else if done {
+			r.stream = nil
+			return 0, io.EOF
+		}
+	}
+}
+
+// discardMessage reads to the end of the message in hand, or of the next, without
+// keeping it. It is checked all the same.
+func (c *Conn) discardMessage(ctx context.Context) error {
+	r := &c.in
+	r.partial = nil
+	if r.whole != 0 {
+		r.whole, r.stream = 0, nil
+		return nil
+	}
+	for {
+		if err := c.toData(ctx); err != nil {
+			return err
+		}
+		if r.stream == nil {
+			r.stream = discarded
+		}
+		for r.left > 0 {
+			if len(r.unread) == 0 {
+				if err := c.fill(ctx); err != nil {
+					return err
+				}
+			}
+			if err := c.checkPayload(r.take()); err != nil {
+				return err
+			}
+		}
+		if done, err := c.endFrame(); done || err != nil {
+			r.stream = nil
+			return err
+		}
+	}
+}

@@ -1,0 +1,176 @@
+package websocket
+
+import (
+	"context"
+	"log"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+// A Handler is a function that serves one connection, and as such a complete
+// [http.Handler]:
+//
+//	http.Handle("/", websocket.Handler(func(c *websocket.Conn, r *http.Request) { ... }))
+//
+// It accepts the handshake with the default options; [Server] has others. The
+// function runs on a goroutine of its own, after net/http's has returned and its
+// memory is free. The request's context has the values of the original one, and
+// ends with the connection. When the function returns, what it has written is
+// sent and the connection closed with [StatusNormalClosure], as by
+// [Conn.Shutdown], for which it has 5 s. A panic in it is logged as net/http does,
+// and closes the connection with [StatusInternalError].
+type Handler func(c *Conn, r *http.Request)
+
+// ServeHTTP makes h an [http.Handler].
+func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if c, err := accept(r.Context(), w, r, nil); err == nil {
+		go h.serve(c, r)
+	}
+}
+
+// handlerShutdownTimeout is for how long a connection whose function has returned
+// may take to send what is left and to make the closing handshake.
+const handlerShutdownTimeout = 5 * time.Second
+
+// serve runs the function and closes the connection.
+func (h Handler) serve(c *Conn, r *http.Request) {
+	code := StatusInternalError
+	defer func() {
+		if code == StatusInternalError {
+			logPanic(c, recover())
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), handlerShutdownTimeout)
+		defer cancel()
+		c.Shutdown(ctx, code, "")
+	}()
+	h(c, r.WithContext(c.ctx))
+	code = StatusNormalClosure
+}
+
+// logPanic logs a panic where net/http would have.
+func logPanic(c *Conn, reason any) {
+	if reason == nil || reason == http.ErrAbortHandler {
+		return
+	}
+	logf := log.Printf
+	if s, ok := c.ctx.Value(http.ServerContextKey).(*http.Server); ok && s.ErrorLog != nil {
+		logf = s.ErrorLog.Printf
+	}
+	logf("websocket: panic serving %v: %v\n%s", c.RemoteAddr(), reason, debug.Stack())
+}
+
+// A Server is an [http.Handler] that serves connections with a Handler, and knows
+// them: it can shut them down. A Server must not be copied after its first use,
+// nor its fields changed.
+type Server struct {
+	Options Options
+	Handler Handler
+
+	mu    sync.Mutex
+	conns map[*Conn]struct{} // those whose functions run
+	down  bool               // by Shutdown or Close
+	empty chan struct{}      // closed when it is down and conns is empty; nil until somebody waits
+}
+
+// ServeHTTP accepts the handshake with s.Options and runs s.Handler, as described
+// at [Handler]. While the server is shut down it replies with 503.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	down := s.down
+	s.mu.Unlock()
+	if down {
+		http.Error(w, "this WebSocket server is shutting down", http.StatusServiceUnavailable)
+		return
+	}
+	c, err := accept(r.Context(), w, r, &s.Options)
+	if err != nil {
+		return
+	}
+	go s.serve(c, r)
+}
+
+func (s *Server) serve(c *Conn, r *http.Request) {
+	if !s.add(c) { // it went down during the handshake
+		Handler(func(c *Conn, r *http.Request) {
+			c.Shutdown(r.Context(), StatusGoingAway, "")
+		}).serve(c, r)
+		return
+	}
+	defer s.remove(c)
+	s.Handler.serve(c, r)
+}
+
+func (s *Server) add(c *Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down {
+		return false
+	}
+	if s.conns == nil {
+		s.conns = make(map[*Conn]struct{})
+	}
+	s.conns[c] = struct{}{}
+	return true
+}
+
+func (s *Server) remove(c *Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	if len(s.conns) == 0 && s.empty != nil {
+		close(s.empty)
+		s.empty = nil
+	}
+}
+
+// Shutdown makes the closing handshake with every connection, with
+// [StatusGoingAway], and waits for their functions to return. When ctx ends first
+// it closes the connections that are left, and returns the context's error
+// without waiting for their functions any longer. New handshakes are refused from
+// now on. It is for all connections what [http.Server.Shutdown] is for requests,
+// which does not know of them.
+func (s *Server) Shutdown(ctx context.Context) error {
+	conns, empty := s.stop()
+	for _, c := range conns {
+		go c.Shutdown(ctx, StatusGoingAway, "")
+	}
+	select {
+	case <-empty:
+		return nil
+	case <-ctx.Done():
+		s.Close()
+		return ctx.Err()
+	}
+}
+
+// Close closes every connection as [Conn.Close] does, without waiting for their
+// functions. New handshakes are refused from now on.
+func (s *Server) Close() error {
+	conns, _ := s.stop()
+	for _, c := range conns {
+		go c.Close()
+	}
+	return nil
+}
+
+// stop takes the server down. It returns its connections, and a channel that is
+// closed when the last of their functions has returned.
+func (s *Server) stop() (conns []*Conn, empty <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.down = true
+	for c := range s.conns {
+		conns = append(conns, c)
+	}
+	if s.empty == nil {
+		s.empty = make(chan struct{})
+	}
+	empty = s.empty
+	if len(s.conns) == 0 {
+		close(s.empty)
+		s.empty = nil
+	}
+	return conns, empty
+}
