@@ -157,12 +157,10 @@ func clientWaits(s *session) error {
 	if got := s.next(); got.kind != closeReceived {
 		return s.should("answer the Close frame; got %s", got)
 	}
-	select {
-	case got := <-s.events:
+	if got := s.events.get(100 * time.Millisecond); got.kind != silence {
 		return s.should("wait for the server to close TCP; got %s", got)
-	case <-time.After(100 * time.Millisecond):
-		return s.wantEnd(false)
 	}
+	return s.wantEnd(false)
 }
 
 // closeBodyCases is the body of a Close frame: nothing, or a status code and a reason, 125 octets in all.

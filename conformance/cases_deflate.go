@@ -278,8 +278,8 @@ func corpusCases(c corpus, p deflateParameters, with string) []testCase {
 	return cases
 }
 
-// times is how many messages of a size are enough: a hundred, or a megabyte.
-func times(size int) int { return max(4, min(100, mib/max(size, 1))) }
+// times is how many messages of a size are enough: a hundred, or 256 KiB, but two at least, for the window between them.
+func times(size int) int { return max(2, min(100, 256*kib/max(size, 1))) }
 
 func repeated(n int, m frame) []frame {
 	frames := make([]frame, n)

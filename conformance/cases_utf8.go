@@ -91,8 +91,8 @@ var invalidTexts = []struct {
 	{"FE", "\xFE", 0},
 	{"FF", "\xFF", 0},
 	{"FE FE FF FF", "\xFE\xFE\xFF\xFF", 0},
-	{"a surrogate behind Greek", "κόσμε\xED\xA0\x80edited", 12},
-	{"above U+10FFFF behind Greek", "κόσμε\xF4\x90\x80\x80edited", 12},
+	{"a surrogate behind Greek", "κόσμε\xED\xA0\x80edited", 11},
+	{"above U+10FFFF behind Greek", "κόσμε\xF4\x90\x80\x80edited", 11},
 }
 
 func utf8Cases() []testCase {

@@ -8,7 +8,6 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -99,20 +98,7 @@ func runClient(address string, parallel int) error {
 	if err != nil {
 		return err
 	}
-	next := make(chan int)
-	var workers sync.WaitGroup
-	for range parallel {
-		workers.Go(func() {
-			for i := range next {
-				echoOnce(fmt.Sprintf("%s/runCase?case=%d", address, i))
-			}
-		})
-	}
-	for i := 1; i <= n; i++ {
-		next <- i
-	}
-	close(next)
-	workers.Wait()
+	inParallel(n, parallel, func(i int) { echoOnce(fmt.Sprintf("%s/runCase?case=%d", address, i+1)) })
 	echoOnce(address + "/updateReports")
 	return nil
 }

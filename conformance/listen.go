@@ -26,8 +26,9 @@ type clientTest struct {
 	mu      sync.Mutex
 	results []result // as many as cases
 
-	done chan struct{} // closed when the client has asked for the report
-	once sync.Once
+	running sync.WaitGroup // connections
+	done    chan struct{}  // closed when the client has asked for the report, and no case is running any more
+	once    sync.Once
 }
 
 func newClientTest(cases []testCase, v verdict) *clientTest {
@@ -45,7 +46,7 @@ func (t *clientTest) serve(l net.Listener) {
 		if err != nil {
 			return
 		}
-		go t.handle(conn)
+		t.running.Go(func() { t.handle(conn) })
 	}
 }
 
@@ -76,10 +77,16 @@ func (t *clientTest) handle(conn net.Conn) {
 		t.runCase(s, query.Get("case"), behind)
 	case "/updateReports":
 		s.tell()
-		t.once.Do(func() { close(t.done) })
+		t.once.Do(func() { go t.finish() })
 	default:
 		fmt.Fprint(conn, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
 	}
+}
+
+// finish ends the test when the suite is through with the last case too: the client may be ahead of it.
+func (t *clientTest) finish() {
+	t.running.Wait()
+	close(t.done)
 }
 
 // target is the path and the query of a request.

@@ -194,6 +194,9 @@ func (r *receiver) end() (event, error) {
 	ev := event{kind: message, opcode: r.opcode, payload: r.payload}
 	r.payload = nil
 	if r.compressed {
+		if err := r.inflater.checkWindow(ev.payload); err != nil {
+			return event{}, fmt.Errorf("sent a compressed message that is not right: %w", err)
+		}
 		var err error
 		if ev.payload, err = r.inflater.inflate(ev.payload); err != nil {
 			return event{}, fmt.Errorf("sent a compressed message that does not inflate: %w", err)

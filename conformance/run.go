@@ -82,21 +82,26 @@ func testServer(address string, cases []testCase, v verdict, parallel int) ([]re
 		return nil, fmt.Errorf("%q is not an address like ws://localhost:1234/", address)
 	}
 	results := make([]result, len(cases))
+	inParallel(len(cases), parallel, func(i int) { results[i] = v.testServerOnce(u, cases[i]) })
+	return results, nil
+}
+
+// inParallel calls do for each number below n, with so many calls at a time.
+func inParallel(n, parallel int, do func(int)) {
 	next := make(chan int)
 	var workers sync.WaitGroup
 	for range parallel {
 		workers.Go(func() {
 			for i := range next {
-				results[i] = v.testServerOnce(u, cases[i])
+				do(i)
 			}
 		})
 	}
-	for i := range cases {
+	for i := range n {
 		next <- i
 	}
 	close(next)
 	workers.Wait()
-	return results, nil
 }
 
 // testServerOnce puts one case to a server.

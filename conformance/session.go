@@ -24,22 +24,18 @@ type session struct {
 	deflater *deflater // nil without permessage-deflate
 	agreed   deflateParameters
 
-	events  chan event // from the reading goroutine
+	events  eventQueue // from the reading goroutine
 	pending []event    // arrived while something else was waited for
 	ended   bool       // the connection has ended, as the case wanted it
 
 	transcript transcript
 }
 
-// enough events for any case: the reading goroutine must never wait for the steps, or the endpoint under test could wait
-// for it, and both for ever.
-const enoughEvents = 1 << 14
-
 // begin starts reading frames; behind is what had arrived right behind the handshake.
 func (s *session) begin(behind []byte) {
 	s.receiver.from = s.role
 	s.conn.SetReadDeadline(time.Time{}) // each wait has its own bound from here on
-	s.events = make(chan event, enoughEvents)
+	s.events.arrived = make(chan struct{}, 1)
 	go s.read(behind)
 }
 
@@ -103,7 +99,7 @@ func ending(err error) event {
 func (s *session) happened(ev event) {
 	s.transcript.add("came: %s", ev)
 	if ev.kind != pingReceived { // an endpoint may ping whenever it likes, and no case lasts until a pong is overdue
-		s.events <- ev
+		s.events.put(ev)
 	}
 }
 
@@ -117,15 +113,51 @@ func (s *session) next() event {
 	return s.arrival()
 }
 
-func (s *session) arrival() event {
-	timeout := time.NewTimer(s.patience)
-	defer timeout.Stop()
+func (s *session) arrival() event { return s.events.get(s.patience) }
+
+// An eventQueue never makes the reading goroutine wait for the steps: the endpoint under test could then wait for it, and
+// both for ever.
+type eventQueue struct {
+	mu      sync.Mutex
+	events  []event
+	arrived chan struct{} // holds one token if there may be events
+}
+
+func (q *eventQueue) put(ev event) {
+	q.mu.Lock()
+	q.events = append(q.events, ev)
+	q.mu.Unlock()
 	select {
-	case ev := <-s.events:
-		return ev
-	case <-timeout.C:
-		return event{kind: silence}
+	case q.arrived <- struct{}{}:
+	default:
 	}
+}
+
+// get takes the oldest event, or is silence if none comes in time.
+func (q *eventQueue) get(patience time.Duration) event {
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	for {
+		if ev, ok := q.take(); ok {
+			return ev
+		}
+		select {
+		case <-q.arrived:
+		case <-timeout.C:
+			return event{kind: silence}
+		}
+	}
+}
+
+func (q *eventQueue) take() (event, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.events) == 0 {
+		return event{}, false
+	}
+	ev := q.events[0]
+	q.events = q.events[1:]
+	return ev, true
 }
 
 // await is the next event of a kind, or a final one before it. Messages and pongs pass each other: the first are the
