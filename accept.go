@@ -2,7 +2,6 @@ package websocket
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -49,11 +48,6 @@ func (e *HandshakeError) text() string {
 // WebSocket handshake, or comes from another origin than Options.CheckOrigin
 // allows. After an error w has been replied to: the handler only has to return.
 func Accept(w http.ResponseWriter, r *http.Request, opts *Options) (*Conn, error) {
-	return accept(context.Background(), w, r, opts)
-}
-
-// accept is Accept for a connection whose context carries the values of parent.
-func accept(parent context.Context, w http.ResponseWriter, r *http.Request, opts *Options) (*Conn, error) {
 	if opts == nil {
 		opts = new(Options)
 	}
@@ -69,7 +63,7 @@ func accept(parent context.Context, w http.ResponseWriter, r *http.Request, opts
 		nc.Close()
 		return nil, fmt.Errorf("websocket: writing the answer to a handshake: %w", err)
 	}
-	return newConn(parent, nc, server, opts, subprotocol, buffered), nil
+	return newConn(nc, server, opts, subprotocol, buffered), nil
 }
 
 // IsUpgrade reports whether r asks for a WebSocket, for a handler that serves
@@ -89,7 +83,7 @@ func Subprotocols(r *http.Request) []string {
 
 // answer judges a request and returns the response that accepts it, or a refusal.
 func answer(w http.ResponseWriter, r *http.Request, opts *Options) (response []byte, subprotocol string, _ *HandshakeError) {
-	if err := checkAcceptOptions(opts); err != nil {
+	if err := opts.checkHandshake(server); err != nil {
 		return nil, "", failure(err)
 	}
 	q := clientRequest{r.Method, r.ProtoMajor, r.ProtoMinor, r.Host, hasBody(r), r.Header}
@@ -108,10 +102,6 @@ func answer(w http.ResponseWriter, r *http.Request, opts *Options) (response []b
 	return appendResponse(nil, key, subprotocol, fields), subprotocol, nil
 }
 
-func checkAcceptOptions(opts *Options) error {
-	return errors.Join(opts.check(server), checkSubprotocols(opts.Subprotocols), checkOptionsHeader(opts.Header))
-}
-
 // hasBody asks what net/http made of Content-Length and Transfer-Encoding. A
 // Content-Length of 0 says that there is no body, and is harmless.
 func hasBody(r *http.Request) bool {
@@ -127,7 +117,7 @@ func responseFields(middleware, options http.Header) (http.Header, error) {
 			fields[name] = values
 		}
 	}
-	if err := checkFields("the ResponseWriter's Header", fields); err != nil {
+	if err := checkFieldSyntax("the ResponseWriter's Header", fields); err != nil {
 		return nil, err
 	}
 	for name, values := range options {

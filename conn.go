@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync/atomic"
 	"time"
 )
 
@@ -25,10 +26,8 @@ type Conn struct {
 	role        role
 	subprotocol string
 
-	// ctx ends when the connection does, with the reason as its cause. It is here,
-	// and not a parameter, because it is the lifetime of the object itself.
-	ctx    context.Context
-	cancel context.CancelCauseFunc
+	end  atomic.Pointer[error] // why the connection has ended
+	life atomic.Pointer[lifetime]
 
 	in  reader
 	out writer
@@ -47,26 +46,62 @@ var past = time.Unix(1, 0)
 // made by other means, as the server. Of opts, what concerns the handshake plays
 // no part; nil stands for the defaults. The connection owns nc from now on.
 func NewServerConn(nc net.Conn, opts *Options) *Conn {
-	return newConn(context.Background(), nc, server, opts, "", nil)
+	return newConn(nc, server, opts, "", nil)
 }
 
 // NewClientConn is [NewServerConn] for the client.
 func NewClientConn(nc net.Conn, opts *Options) *Conn {
-	return newConn(context.Background(), nc, client, opts, "", nil)
+	return newConn(nc, client, opts, "", nil)
 }
 
 // newConn makes a connection of nc, on which the opening handshake is complete.
-// The connection's context carries the values of parent. Subprotocol is what was
-// agreed on. Buffered holds bytes that were read from nc already, right behind
+// Subprotocol is what was agreed on. Buffered holds bytes that were read from nc already, right behind
 // the handshake: they come first, and belong to the Conn.
-func newConn(parent context.Context, nc net.Conn, r role, opts *Options, subprotocol string, buffered []byte) *Conn {
+func newConn(nc net.Conn, r role, opts *Options, subprotocol string, buffered []byte) *Conn {
 	c := &Conn{nc: nc, t: newTransport(nc), role: r, subprotocol: subprotocol}
 	c.traits = c.t.traits()
-	c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(parent))
 	c.in.init(opts, buffered)
 	c.out.init(opts)
 	c.out.flush = c.flush
 	return c
+}
+
+// A lifetime is a context that ends when its connection does.
+type lifetime struct {
+	context.Context
+	cancel context.CancelCauseFunc
+}
+
+// lifetime returns the connection's, which is made when it is first asked for: an
+// idle connection needs none.
+func (c *Conn) lifetime() context.Context {
+	life := c.life.Load()
+	if life == nil {
+		ctx, cancel := context.WithCancelCause(context.Background())
+		if life = (&lifetime{ctx, cancel}); !c.life.CompareAndSwap(nil, life) {
+			life = c.life.Load()
+		}
+	}
+	if err := c.cause(); err != nil { // perhaps it has not found the lifetime yet
+		life.cancel(err)
+	}
+	return life.Context
+}
+
+// over ends the lifetime, because of err.
+func (c *Conn) over(err error) {
+	c.end.CompareAndSwap(nil, &err)
+	if life := c.life.Load(); life != nil {
+		life.cancel(c.cause())
+	}
+}
+
+// cause returns why the connection has ended, and nil while it has not.
+func (c *Conn) cause() error {
+	if p := c.end.Load(); p != nil {
+		return *p
+	}
+	return nil
 }
 
 // Subprotocol returns the subprotocol that was agreed on in the handshake, or "".
@@ -100,10 +135,10 @@ func (c *Conn) Close() error {
 	if w.closing.mayWrite() && w.err == nil {
 		c.appendClose(StatusGoingAway, "")
 	}
+	w.refuse(net.ErrClosed)
 	w.err = net.ErrClosed
-	w.wake()
 	c.in.close()
-	c.end(net.ErrClosed)
+	c.beginEnd(net.ErrClosed)
 	c.kick(true)
 	c.in.interrupt(c.nc)
 
@@ -136,37 +171,40 @@ func (c *Conn) Shutdown(ctx context.Context, code StatusCode, reason string) err
 	w.mu.Lock()
 	if w.err == nil && w.closing.mayWrite() {
 		c.appendClose(code, reason)
-		w.err = errCloseSent
+		w.refuse(errCloseSent)
 	}
 	c.kick(true)
 
+	// Messages wait for a while for the next read of a loop that is reading now.
+	hold := time.Duration(0)
+	if c.in.role.holder.Load() == byApplication {
+		hold = lingerTimeout
+	}
 	ctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
 	defer cancel()
-	err := c.pump(ctx, nil, true)
+	err := c.pump(ctx, nil, hold)
 	if err == ctx.Err() {
 		c.abandon(fmt.Errorf("websocket: the peer did not answer the Close frame: %w", err))
 	}
-	return c.gone(ctx)
+	return c.gone()
 }
 
 var errCloseSent = fmt.Errorf("websocket: a Close frame was sent: %w", net.ErrClosed)
 
 // gone waits until the connection's socket is closed, and returns how it ended:
-// nil for a complete closing handshake. Ctx ends the wait for the peer's EOF.
-func (c *Conn) gone(ctx context.Context) error {
+// nil for a complete closing handshake.
+func (c *Conn) gone() error {
 	w := &c.out
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err := c.await(ctx, func() (bool, error) { return w.gone, nil }); err != nil {
-		c.nc.Close()
-	}
+	c.await(context.Background(), func() (bool, error) { return w.gone || w.closed, nil })
 	switch {
 	case w.closed:
 		return net.ErrClosed
 	case w.closing.complete():
 		return nil
 	}
-	return context.Cause(c.ctx)
+	return c.cause()
 }
 
 // abandon ends the connection because of err without another word to the peer.
@@ -191,9 +229,9 @@ func (c *Conn) fail(err error) error {
 	}
 	if w.err == nil && w.closing.mayWrite() {
 		c.appendClose(code, reason)
-		w.err = err
 	}
-	c.end(err)
+	w.refuse(err)
+	c.beginEnd(err)
 	c.kick(true)
 	return err
 }
@@ -213,7 +251,7 @@ func (c *Conn) lost(err error) error {
 		c.breakOff(lost)
 	}
 	c.out.refuse(lost)
-	c.end(lost)
+	c.beginEnd(lost)
 	c.out.mu.Unlock()
 	return lost
 }
@@ -231,7 +269,7 @@ func (c *Conn) receivedClose(e *CloseError) error {
 	}
 	w.refuse(e)
 	err := c.in.end(e)
-	c.end(e)
+	c.beginEnd(e)
 	c.kick(true)
 	return err
 }
@@ -242,12 +280,12 @@ func (c *Conn) breakOff(err error) {
 	w := &c.out
 	w.refuse(err)
 	w.drop()
-	c.end(err)
+	c.beginEnd(err)
 }
 
-// end begins the end of the connection, once; the rest is done in the background.
+// beginEnd begins the end of the connection, once; the rest is done in the background.
 // Called with out.mu held.
-func (c *Conn) end(cause error) {
+func (c *Conn) beginEnd(cause error) {
 	w := &c.out
 	if !w.endBy.IsZero() {
 		return
@@ -256,7 +294,7 @@ func (c *Conn) end(cause error) {
 	if w.flushing {
 		c.armWrite() // who is in the middle of a write has until then
 	}
-	c.cancel(cause)
+	c.over(cause)
 	go c.finish(w.endBy)
 }
 
@@ -267,6 +305,9 @@ func (c *Conn) end(cause error) {
 func (c *Conn) finish(by time.Time) {
 	ctx, cancel := context.WithDeadline(context.Background(), by)
 	defer cancel()
+	// Whatever holds out longer than that is cut off: the close_notify of TLS, for
+	// one, which waits for its peer much longer, or a net.Conn without deadlines.
+	defer context.AfterFunc(ctx, func() { cut(c.nc) })()
 	w := &c.out
 	w.mu.Lock()
 	c.await(ctx, func() (bool, error) { return w.idle(), nil })
@@ -279,10 +320,11 @@ func (c *Conn) finish(by time.Time) {
 		role = c.linger(ctx, by, complete)
 	} else {
 		c.grace(ctx)
+		cut(c.nc)
 	}
 	c.nc.Close()
 	if !role {
-		c.in.role <- struct{}{} // whoever reads gets an error now
+		c.in.role.take(context.Background(), byFinish, nil, nil) // whoever reads gets an error now
 	}
 	c.in.release()
 	c.in.unwatch()
@@ -291,6 +333,14 @@ func (c *Conn) finish(by time.Time) {
 	w.gone = true
 	w.wake()
 	w.mu.Unlock()
+}
+
+// cut closes the socket of nc, without a word of any protocol above it.
+func cut(nc net.Conn) {
+	if t, ok := nc.(interface{ NetConn() net.Conn }); ok {
+		nc = t.NetConn()
+	}
+	nc.Close()
 }
 
 // linger waits for the peer's EOF. It reports whether it has taken the reader
@@ -307,9 +357,7 @@ func (c *Conn) linger(ctx context.Context, by time.Time, complete bool) (role bo
 		}
 	}
 	c.in.interrupt(c.nc)
-	select {
-	case c.in.role <- struct{}{}:
-	case <-ctx.Done():
+	if !c.in.role.take(ctx, byFinish, nil, nil) {
 		return false
 	}
 	buf := getSmallBuffer()

@@ -26,8 +26,8 @@ import (
 // the client's Timeout; neither concerns the connection. Redirects never lead
 // from wss to ws, and to another host Options.Header does not follow them. The
 // client's Transport must be an [*http.Transport] or be made of one, since the
-// connection is taken from it; it is used for nothing else and for no other
-// request. A ws URL cannot be reached through an HTTP proxy yet.
+// connection is taken out of it. A ws URL cannot be reached through an HTTP proxy
+// yet, which is an error; a wss URL can.
 //
 // The response is that of the server, also if its answer is the error: then that
 // is a [*HandshakeError], and the response's Body holds the first KiB. Otherwise
@@ -37,7 +37,7 @@ func Dial(ctx context.Context, rawURL string, opts *Options) (*Conn, *http.Respo
 		opts = new(Options)
 	}
 	u, err := parseURL(rawURL)
-	if err := errors.Join(err, checkDialOptions(opts)); err != nil {
+	if err := errors.Join(err, opts.checkHandshake(client)); err != nil {
 		return nil, nil, err
 	}
 	d := newDialer(u, opts)
@@ -55,11 +55,7 @@ func Dial(ctx context.Context, rawURL string, opts *Options) (*Conn, *http.Respo
 	if err != nil {
 		return nil, resp, err
 	}
-	return newConn(context.Background(), nc, client, opts, subprotocol, buffered), resp, nil
-}
-
-func checkDialOptions(opts *Options) error {
-	return errors.Join(opts.check(client), checkSubprotocols(opts.Subprotocols), checkOptionsHeader(opts.Header))
+	return newConn(nc, client, opts, subprotocol, buffered), resp, nil
 }
 
 // parseURL returns the http or https URL that stands for a ws or wss one. Its

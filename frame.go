@@ -198,7 +198,7 @@ func AppendFrameHeader(dst []byte, h FrameHeader) []byte {
 // check judges the header of a frame that sender has sent: every rule of 5.2 to
 // 5.5 that one header by itself can break. What depends on the frames before it
 // is the assembler's. deflate says that permessage-deflate was negotiated.
-func (h FrameHeader) check(sender role, deflate bool) error {
+func (h *FrameHeader) check(sender role, deflate bool) error {
 	switch {
 	// 5.2: "If a nonzero value is received and none of the negotiated extensions
 	// defines the meaning of such a nonzero value, the receiving endpoint MUST

@@ -99,11 +99,11 @@ func (q *clientRequest) check() *HandshakeError {
 	case q.host == "":
 		return refuse(400, "the request has no Host")
 	}
-	return q.checkFields()
+	return q.checkOwnFields()
 }
 
-// checkFields judges the fields that only a WebSocket handshake has.
-func (q *clientRequest) checkFields() *HandshakeError {
+// checkOwnFields judges the fields that only a WebSocket handshake has.
+func (q *clientRequest) checkOwnFields() *HandshakeError {
 	// "6. A |Sec-WebSocket-Version| header field, with a value of 13." 4.4: to any
 	// other "the server MUST respond with a |Sec-WebSocket-Version| header field
 	// [...] containing all versions it is willing to use", in a 426 (4.2.2).
@@ -245,8 +245,8 @@ func checkSubprotocols(list []string) error {
 	return nil
 }
 
-// checkFields judges the names and values of header fields.
-func checkFields(source string, fields map[string][]string) error {
+// checkFieldSyntax judges the names and values of the header fields of source.
+func checkFieldSyntax(source string, fields map[string][]string) error {
 	for name, values := range fields {
 		if !isToken(name) {
 			return fmt.Errorf("websocket: %s has a field named %q, which is not a token (RFC 9110 5.1)", source, name)
@@ -267,7 +267,7 @@ func checkOptionsHeader(fields map[string][]string) error {
 			return fmt.Errorf("websocket: Options.Header has the field %s, which the handshake writes itself", name)
 		}
 	}
-	return checkFields("Options.Header", fields)
+	return checkFieldSyntax("Options.Header", fields)
 }
 
 // ownField reports whether a field is the handshake's own, or says where the

@@ -39,7 +39,7 @@ type assembler struct {
 func (a *assembler) between() bool { return a.typ == 0 }
 
 // beginFrame takes the header of a data frame.
-func (a *assembler) beginFrame(h FrameHeader) error {
+func (a *assembler) beginFrame(h *FrameHeader) error {
 	switch {
 	// 5.4: "a single frame with the FIN bit clear and an opcode other than 0,
 	// followed by zero or more frames with the FIN bit clear and the opcode set to

@@ -44,7 +44,7 @@ type Options struct {
 	// connection (RFC 6455 10.2). The browser sends that header, and a page from
 	// anywhere may open a connection to any server, with the cookies that belong to
 	// that server. nil accepts pages from the server's own origin only; see
-	// AllowOrigins and AnyOrigin. Only for a server. It is not called for requests
+	// [AllowOrigins] and [AnyOrigin]. Only for a server. It is not called for requests
 	// without an Origin header, which do not come from a browser's page.
 	CheckOrigin func(*http.Request) bool
 
@@ -71,6 +71,11 @@ func (o *Options) check(r role) error {
 		return errors.New("websocket: Options.HTTPClient is set, which is for clients: a server makes no request")
 	}
 	return nil
+}
+
+// checkHandshake reports what cannot go into a handshake of role r.
+func (o *Options) checkHandshake(r role) error {
+	return errors.Join(o.check(r), checkSubprotocols(o.Subprotocols), checkOptionsHeader(o.Header))
 }
 
 func (o *Options) readLimit() int64 {

@@ -16,19 +16,19 @@ import (
 type reader struct {
 	// role is held by the one who reads: a call of the application, a pump, or
 	// finish in the end. It guards all fields but those of the second group.
-	role chan struct{}
+	role slot
 
-	err     atomic.Pointer[error] // why nothing more is read; the first one stays, but for Close
-	limit   atomic.Int64          // the next frame's msgs.limit
-	reading atomic.Bool           // it is a call of the application that holds the role
-	wanted  atomic.Int32          // calls of the application that wait for a pump to give way
-	want    chan struct{}         // wakes a pump that waits with the role; made by the first, under out.mu
+	err    atomic.Pointer[error] // why nothing more is read; the first one stays, but for Close
+	limit  atomic.Int64          // the next frame's msgs.limit
+	wanted atomic.Int32          // calls of the application that wait for a pump to give way
+	want   chan struct{}         // wakes a pump that waits with the role; made by the first, under out.mu
 
 	// Bytes that have arrived. While the reader waits for more, it has none of
 	// these, and block has been given back: waiting costs no memory.
 	block  []byte // from the pool, or nil
 	unread []byte // the end of block
-	target []byte // what the transport is to read into instead
+	target []byte // what the next fill is to read into instead: a large payload's own memory
+	landed int    // bytes that it has put there
 	large  bool   // the next block is a large one
 	spare  uint8  // large blocks in a row that a small one would have done for
 
@@ -52,6 +52,13 @@ type reader struct {
 	quit func() bool // set by a pump: it has no more reason to read
 }
 
+// Who holds the reader role.
+const (
+	byApplication int32 = 1 + iota
+	byPump
+	byFinish
+)
+
 // A stage says what the next byte belongs to.
 type stage byte
 
@@ -64,11 +71,13 @@ const (
 var (
 	errConcurrentRead = errors.New("websocket: somebody else is reading from this connection: one goroutine at a time may, and CloseRead takes it over")
 	errDiscarded      = errors.New("websocket: this message's reader is out of date: a later read has discarded the rest of the message")
-	errGiveWay        = errors.New("websocket: a pump gave way") // never seen outside
+
+	// Never seen outside.
+	errMore    = errors.New("websocket: the parser needs more bytes")
+	errGiveWay = errors.New("websocket: a pump gave way")
 )
 
 func (r *reader) init(opts *Options, buffered []byte) {
-	r.role = make(chan struct{}, 1)
 	r.limit.Store(opts.readLimit())
 	r.unread = buffered
 }
@@ -100,17 +109,20 @@ func (c *Conn) AppendMessage(ctx context.Context, dst []byte) (MessageType, []by
 	}
 	defer c.endRead()
 	r := &c.in
-	if r.stream != nil {
-		if err := c.discardMessage(ctx); err != nil {
-			return 0, dst, err
-		}
+	if err := c.discardStream(ctx); err != nil {
+		return 0, dst, err
 	}
 	p := r.partial
 	if cap(dst) > 0 {
 		p = append(dst, p...)
 	}
 	r.partial = nil
-	typ, p, err := c.assemble(ctx, p)
+	typ, p, err := c.assemble(p)
+	for err == errMore {
+		if err = c.fill(ctx); err == nil {
+			typ, p, err = c.assemble(p)
+		}
+	}
 	if err == nil {
 		return typ, p, nil
 	}
@@ -131,14 +143,18 @@ func (c *Conn) NextReader(ctx context.Context) (MessageType, io.Reader, error) {
 	}
 	defer c.endRead()
 	r := &c.in
-	if r.stream != nil {
-		if err := c.discardMessage(ctx); err != nil {
-			return 0, nil, err
-		}
+	if err := c.discardStream(ctx); err != nil {
+		return 0, nil, err
 	}
 	typ := r.whole
 	if typ == 0 {
-		if err := c.toData(ctx); err != nil {
+		err := c.toData()
+		for err == errMore {
+			if err = c.fill(ctx); err == nil {
+				err = c.toData()
+			}
+		}
+		if err != nil {
 			return 0, nil, err
 		}
 		typ = r.msgs.typ
@@ -172,7 +188,12 @@ func (m *messageReader) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	n, err := c.readStream(m.ctx, p)
+	n, err := c.readStream(p)
+	for err == errMore {
+		if err = c.fill(m.ctx); err == nil {
+			n, err = c.readStream(p)
+		}
+	}
 	m.eof = err == io.EOF
 	return n, err
 }
@@ -187,7 +208,9 @@ func (c *Conn) CloseRead(ctx context.Context) context.Context {
 		err := c.beginRead(ctx)
 		if err == nil {
 			for err == nil {
-				err = c.discardMessage(ctx)
+				if err = c.discard(); err == errMore {
+					err = c.fill(ctx)
+				}
 			}
 			c.endRead()
 		}
@@ -202,33 +225,27 @@ func (c *Conn) beginRead(ctx context.Context) error {
 	if err := r.ended(); err != nil {
 		return err
 	}
-	select {
-	case r.role <- struct{}{}:
-	default:
-		if err := c.displacePump(ctx); err != nil {
-			return err
+	if !r.role.tryTake(byApplication) {
+		if r.role.holder.Load() == byApplication {
+			return errConcurrentRead
+		}
+		if !c.claim(ctx, byApplication) {
+			return c.waitError(ctx)
 		}
 	}
-	r.reading.Store(true)
 	r.watch(ctx, c)
 	return nil
 }
 
 func (c *Conn) endRead() {
 	r := &c.in
-	if len(r.unread) == 0 {
-		r.release()
-	}
-	r.reading.Store(false)
-	<-r.role
+	r.tidy()
+	r.role.give()
 }
 
-// displacePump waits for the reader role, which is not free.
-func (c *Conn) displacePump(ctx context.Context) error {
+// claim waits for the reader role, and makes a pump that has it give way.
+func (c *Conn) claim(ctx context.Context, who int32) bool {
 	r := &c.in
-	if r.reading.Load() {
-		return errConcurrentRead
-	}
 	r.wanted.Add(1)
 	defer r.wanted.Add(-1)
 	c.out.mu.Lock()
@@ -240,29 +257,29 @@ func (c *Conn) displacePump(ctx context.Context) error {
 	}
 	c.out.mu.Unlock()
 	r.interrupt(c.nc)
-	select {
-	case r.role <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-c.ctx.Done():
-		return c.cause()
-	}
+	return r.role.take(ctx, who, nil, c.lifetime().Done())
 }
 
-// cause returns why the connection has ended.
-func (c *Conn) cause() error {
+// waitError tells why a wait for the reader role, or with it, was given up.
+func (c *Conn) waitError(ctx context.Context) error {
 	if err := c.in.ended(); err != nil {
 		return err
 	}
-	return context.Cause(c.ctx)
+	if err := c.cause(); err != nil {
+		return err
+	}
+	return ctx.Err()
 }
+
+// holdForever is how long a pump for a pong keeps a message for the application.
+const holdForever = -1
 
 // A pump reads for somebody who waits for a control frame while the application
 // does not read. It reads until done is closed, or ctx or the connection ends,
-// and gives way to the application's reads. Unless it is to discard messages, it
-// stops reading when it has got a whole one, which the application then gets.
-func (c *Conn) pump(ctx context.Context, done <-chan struct{}, discard bool) error {
+// and gives way to the application's reads. It stops reading when it has got a
+// message, which it holds for the application; after some time it discards it, and
+// those that follow.
+func (c *Conn) pump(ctx context.Context, done <-chan struct{}, hold time.Duration) error {
 	r := &c.in
 	c.out.mu.Lock()
 	if r.want == nil {
@@ -270,18 +287,18 @@ func (c *Conn) pump(ctx context.Context, done <-chan struct{}, discard bool) err
 	}
 	c.out.mu.Unlock()
 	for {
-		select {
-		case <-done:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-c.ctx.Done():
-			return c.cause()
-		case r.role <- struct{}{}:
+		var ok bool
+		if hold == holdForever {
+			ok = r.role.take(ctx, byPump, done, c.lifetime().Done())
+		} else {
+			ok = c.claim(ctx, byPump) // also from a pump that holds
 		}
-		err := c.pumpOnce(ctx, done, discard)
-		<-r.role
-		if err != errGiveWay {
+		if !ok {
+			return c.waitError(ctx)
+		}
+		err := c.pumpOnce(ctx, done, &hold)
+		r.role.give()
+		if err != errGiveWay || isClosed(done) {
 			return err
 		}
 	}
@@ -289,26 +306,25 @@ func (c *Conn) pump(ctx context.Context, done <-chan struct{}, discard bool) err
 
 // pumpOnce pumps with the reader role in hand. It returns errGiveWay when it
 // should be given back for now.
-func (c *Conn) pumpOnce(ctx context.Context, done <-chan struct{}, discard bool) (err error) {
+func (c *Conn) pumpOnce(ctx context.Context, done <-chan struct{}, hold *time.Duration) (err error) {
 	r := &c.in
 	r.watch(ctx, c)
 	r.quit = func() bool { return r.wanted.Load() > 0 || isClosed(done) }
 	defer func() { r.quit = nil }()
-	for err == nil && !r.quit() {
+	for err == nil && (r.landed > 0 || !r.quit()) {
 		switch {
-		case discard:
-			err = c.discardMessage(ctx)
+		case r.landed == 0 && *hold == 0:
+			err = c.discard()
 		case r.whole == 0 && r.stream == nil:
-			var typ MessageType
-			typ, r.partial, err = c.assemble(ctx, r.partial)
-			r.whole = typ
+			r.whole, r.partial, err = c.assemble(r.partial)
 		default:
-			err = c.pumpWait(ctx, done)
+			err = c.pumpWait(ctx, done, hold)
 		}
-		if len(r.unread) == 0 {
-			r.release()
+		if err == errMore {
+			err = c.fill(ctx)
 		}
 	}
+	r.tidy()
 	if err == nil {
 		err = errGiveWay
 	}
@@ -317,17 +333,25 @@ func (c *Conn) pumpOnce(ctx context.Context, done <-chan struct{}, discard bool)
 
 // pumpWait waits without reading: there is a message in hand that belongs to the
 // application.
-func (c *Conn) pumpWait(ctx context.Context, done <-chan struct{}) error {
+func (c *Conn) pumpWait(ctx context.Context, done <-chan struct{}, hold *time.Duration) error {
+	var timeout <-chan time.Time
+	if *hold > 0 {
+		timer := time.NewTimer(*hold)
+		defer timer.Stop()
+		timeout = timer.C
+	}
 	select {
 	case <-c.in.want:
 		return nil
 	case <-done:
 		return nil
+	case <-timeout:
+		*hold = 0
+		return nil
 	case <-ctx.Done():
-		return ctx.Err()
-	case <-c.ctx.Done():
-		return c.cause()
+	case <-c.lifetime().Done():
 	}
+	return c.waitError(ctx)
 }
 
 func isClosed(done <-chan struct{}) bool {
@@ -366,13 +390,15 @@ func (r *reader) interrupt(nc net.Conn) { nc.SetReadDeadline(past) }
 // ctx cannot end, if it is the one of the call before, or if it ends with the
 // connection. Channels are compared, since comparing contexts can panic.
 func (r *reader) watch(ctx context.Context, c *Conn) {
-	done := ctx.Done()
+	var done <-chan struct{}
+	if x, ok := ctx.(*requestContext); !ok || x.c != c {
+		done = ctx.Done()
+	}
 	if done == r.done {
 		return
 	}
 	r.unwatch()
-	r.done = done
-	if done != nil && done != c.ctx.Done() {
+	if r.done = done; done != nil {
 		r.stop = context.AfterFunc(ctx, func() { r.interrupt(c.nc) })
 	}
 }
@@ -397,7 +423,7 @@ func (c *Conn) interrupted(ctx context.Context, err error) error {
 	switch {
 	case r.ended() != nil:
 		return r.ended()
-	case ctx.Err() != nil && r.done != c.ctx.Done():
+	case r.done != nil && ctx.Err() != nil:
 		r.unwatch() // it has fired and will not again
 		return ctx.Err()
 	case r.quit != nil && r.quit():
@@ -429,17 +455,23 @@ func (c *Conn) receive(ctx context.Context) (int, error) {
 	}
 }
 
-// fill gets bytes when there are none unread.
+// fill waits for more bytes. All waiting is done here, at the bottom of a call of
+// the application, and none by the parser below: so the stack of a goroutine that
+// waits stays at the 2 KiB that it has begun with, and needs no buffer either.
 func (c *Conn) fill(ctx context.Context) error {
 	r := &c.in
 	r.release()
 	n, err := c.receive(ctx)
-	if err != nil {
-		return err
+	switch {
+	case err != nil:
+	case r.target != nil:
+		r.landed = n
+	default:
+		r.unread = r.block[:n]
+		r.adapt(n)
 	}
-	r.unread = r.block[:n]
-	r.adapt(n)
-	return nil
+	r.target = nil
+	return err
 }
 
 // The reader as the transport's memory.
@@ -472,6 +504,13 @@ func (r *reader) release() {
 	r.block, r.unread = nil, nil
 }
 
+// tidy gives the block back if nothing in it is unread.
+func (r *reader) tidy() {
+	if len(r.unread) == 0 {
+		r.release()
+	}
+}
+
 // adapt chooses the size of the next block by what the last brought: a full one
 // asks for a large one, and only a row of nearly empty ones for a small one again.
 func (r *reader) adapt(n int) {
@@ -495,46 +534,43 @@ func (r *reader) blockSize() int64 {
 	return smallBuffer
 }
 
-// readHeader reads the header of the next frame. One that comes in pieces is
+// The parser: it takes what has arrived, and returns errMore when that is not
+// enough. Called again after a fill, it goes on where it stopped.
+
+// readHeader takes the header of the next frame. One that comes in pieces is
 // gathered apart, so that waiting for the rest needs no block.
-func (c *Conn) readHeader(ctx context.Context) (FrameHeader, error) {
-	r := &c.in
-	for {
-		if r.nheader == 0 {
-			h, n, err := ParseFrameHeader(r.unread)
-			if err != io.ErrUnexpectedEOF {
-				r.unread = r.unread[n:]
-				return h, err
-			}
-		}
-		for len(r.unread) > 0 {
-			r.header[r.nheader] = r.unread[0]
-			r.nheader++
-			r.unread = r.unread[1:]
-			h, _, err := ParseFrameHeader(r.header[:r.nheader])
-			if err != io.ErrUnexpectedEOF {
-				r.nheader = 0
-				return h, err
-			}
-		}
-		if err := c.fill(ctx); err != nil {
-			return FrameHeader{}, err
+func (r *reader) readHeader() (err error) {
+	var n int
+	if r.nheader == 0 {
+		if r.frame, n, err = ParseFrameHeader(r.unread); err != io.ErrUnexpectedEOF {
+			r.unread = r.unread[n:]
+			return err
 		}
 	}
+	for len(r.unread) > 0 {
+		r.header[r.nheader] = r.unread[0]
+		r.nheader++
+		r.unread = r.unread[1:]
+		if r.frame, _, err = ParseFrameHeader(r.header[:r.nheader]); err != io.ErrUnexpectedEOF {
+			r.nheader = 0
+			return err
+		}
+	}
+	return errMore
 }
 
-// toData reads on to the next data frame, and handles the control frames before
+// toData goes on to the next data frame, and handles the control frames before
 // it. It returns at once if there is a data frame in hand.
-func (c *Conn) toData(ctx context.Context) error {
+func (c *Conn) toData() error {
 	r := &c.in
 	for r.stage != atData {
 		if r.stage == atHeader {
-			if err := c.beginFrame(ctx); err != nil {
+			if err := c.beginFrame(); err != nil {
 				return err
 			}
 		}
 		if r.stage == atControl {
-			if err := c.readControl(ctx); err != nil {
+			if err := c.readControl(); err != nil {
 				return err
 			}
 			if r.quit != nil && r.quit() {
@@ -546,44 +582,38 @@ func (c *Conn) toData(ctx context.Context) error {
 }
 
 // beginFrame takes the header of the next frame in hand.
-func (c *Conn) beginFrame(ctx context.Context) error {
+func (c *Conn) beginFrame() error {
 	r := &c.in
-	h, err := c.readHeader(ctx)
-	if err == nil {
-		err = h.check(c.role.peer(), false)
-	} else if !isProtocolError(err) {
+	err := r.readHeader()
+	if err == errMore {
 		return err
 	}
-	if err == nil && !h.Opcode.IsControl() {
+	if err == nil {
+		err = r.frame.check(c.role.peer(), false)
+	}
+	control := r.frame.Opcode.IsControl()
+	if err == nil && !control {
 		r.msgs.limit = r.limit.Load()
-		err = r.msgs.beginFrame(h)
+		err = r.msgs.beginFrame(&r.frame)
 	}
 	if err != nil {
 		return c.fail(err)
 	}
-	r.frame, r.left, r.stage = h, h.Length, atData
-	if h.Opcode.IsControl() {
+	r.left, r.stage = r.frame.Length, atData
+	if control {
 		r.stage = atControl
 	}
 	return nil
 }
 
-func isProtocolError(err error) bool {
-	_, ok := err.(*ProtocolError)
-	return ok
-}
-
-// readControl reads the payload of a control frame, and does what the frame asks
+// readControl takes the payload of a control frame, and does what the frame asks
 // for.
-func (c *Conn) readControl(ctx context.Context) error {
+func (c *Conn) readControl() error {
 	r := &c.in
 	p := r.take()
-	for r.left > 0 {
+	if r.left > 0 {
 		r.control = append(r.control, p...)
-		if err := c.fill(ctx); err != nil {
-			return err
-		}
-		p = r.take()
+		return errMore
 	}
 	if r.control != nil {
 		p = append(r.control, p...)
@@ -625,29 +655,24 @@ func (r *reader) unmask(dst, p []byte) {
 	r.left -= int64(len(p))
 }
 
-// readPayload reads the next bytes of a data frame's payload into p, which is not
-// longer than what is left of it. Nothing is waited for if some have arrived.
-func (c *Conn) readPayload(ctx context.Context, p []byte) (n int, err error) {
+// readPayload takes the next bytes of a data frame's payload into p, which is not
+// longer than what is left of it. If there are none it may ask the next fill to
+// put them there: then it has to be called with the same p again.
+func (c *Conn) readPayload(p []byte) (n int, err error) {
 	r := &c.in
 	switch {
+	case r.landed > 0:
+		n, r.landed = r.landed, 0
+		r.unmask(p, p[:n])
 	case len(r.unread) > 0:
 		n = min(len(p), len(r.unread))
 		r.unmask(p, r.unread[:n])
 		r.unread = r.unread[n:]
-	case int64(len(p)) >= r.blockSize():
-		r.release()
-		r.target = p
-		n, err = c.receive(ctx)
-		r.target = nil
-		if err != nil {
-			return 0, err
-		}
-		r.unmask(p, p[:n])
 	default:
-		if err := c.fill(ctx); err != nil {
-			return 0, err
+		if int64(len(p)) >= r.blockSize() {
+			r.target = p
 		}
-		return c.readPayload(ctx, p)
+		return 0, errMore
 	}
 	return n, c.checkPayload(p[:n])
 }
@@ -669,35 +694,35 @@ func (c *Conn) endFrame() (done bool, err error) {
 	return done, err
 }
 
-// assemble appends the message in hand, or the next, to dst. On an error it
-// returns dst with what has arrived.
-func (c *Conn) assemble(ctx context.Context, dst []byte) (MessageType, []byte, error) {
+// assemble appends the message in hand, or the next, to dst. It always returns dst
+// with what has arrived.
+func (c *Conn) assemble(dst []byte) (MessageType, []byte, error) {
 	r := &c.in
 	if typ := r.whole; typ != 0 {
 		r.whole = 0
 		return typ, dst, nil
 	}
 	for {
-		if err := c.toData(ctx); err != nil {
+		if err := c.toData(); err != nil {
 			return 0, dst, err
 		}
 		for r.left > 0 {
-			if len(r.unread) == 0 && r.left < r.blockSize() {
-				if err := c.fill(ctx); err != nil {
-					return 0, dst, err
-				}
+			if len(r.unread) == 0 && r.landed == 0 && r.left < r.blockSize() {
+				return 0, dst, errMore
 			}
 			dst = r.grow(dst)
 			room := min(int64(cap(dst)-len(dst)), r.left)
-			n, err := c.readPayload(ctx, dst[len(dst):len(dst)+int(room)])
+			n, err := c.readPayload(dst[len(dst) : len(dst)+int(room)])
 			dst = dst[:len(dst)+n]
 			if err != nil {
 				return 0, dst, err
 			}
 		}
 		typ := r.msgs.typ
-		if done, err := c.endFrame(); done || err != nil {
-			return typ, dst, err
+		if done, err := c.endFrame(); err != nil {
+			return 0, dst, err
+		} else if done {
+			return typ, dst, nil
 		}
 	}
 }
@@ -708,17 +733,20 @@ func (c *Conn) assemble(ctx context.Context, dst []byte) (MessageType, []byte, e
 func (r *reader) grow(dst []byte) []byte {
 	arrived := min(r.left, int64(len(r.unread)))
 	free := int64(cap(dst) - len(dst))
-	if free >= r.left || free > 0 && free >= arrived {
+	if free > 0 && free >= arrived {
 		return dst
 	}
-	need := max(arrived, int64(len(dst))+arrived, smallBuffer)
-	grown := make([]byte, len(dst), int64(len(dst))+min(r.left, need))
+	room := min(r.left, max(int64(len(dst))+arrived, smallBuffer))
+	if !r.frame.Fin { // many small fragments must not mean as many copies of what is there
+		room = max(room, int64(len(dst)))
+	}
+	grown := make([]byte, len(dst), int64(len(dst))+room)
 	copy(grown, dst)
 	return grown
 }
 
 // readStream reads the message in hand in pieces.
-func (c *Conn) readStream(ctx context.Context, p []byte) (int, error) {
+func (c *Conn) readStream(p []byte) (int, error) {
 	r := &c.in
 	for {
 		if len(r.partial) > 0 {
@@ -731,11 +759,11 @@ func (c *Conn) readStream(ctx context.Context, p []byte) (int, error) {
 			r.whole, r.stream = 0, nil
 			return 0, io.EOF
 		}
-		if err := c.toData(ctx); err != nil {
+		if err := c.toData(); err != nil {
 			return 0, err
 		}
 		if r.left > 0 {
-			return c.readPayload(ctx, p[:min(int64(len(p)), r.left)])
+			return c.readPayload(p[:min(int64(len(p)), r.left)])
 		}
 		if done, err := c.endFrame(); err != nil {
 			return 0, err
@@ -746,35 +774,46 @@ func (c *Conn) readStream(ctx context.Context, p []byte) (int, error) {
 	}
 }
 
-// discardMessage reads to the end of the message in hand, or of the next, without
-// keeping it. It is checked all the same.
-func (c *Conn) discardMessage(ctx context.Context) error {
+// discard takes the rest of the message in hand, or the next, without keeping it.
+// It is checked all the same.
+func (c *Conn) discard() error {
 	r := &c.in
 	r.partial = nil
 	if r.whole != 0 {
 		r.whole, r.stream = 0, nil
 		return nil
 	}
+	if !r.msgs.between() {
+		r.stream = discarded // also if this is interrupted now
+	}
 	for {
-		if err := c.toData(ctx); err != nil {
+		if err := c.toData(); err != nil {
 			return err
 		}
-		if r.stream == nil {
-			r.stream = discarded
-		}
-		for r.left > 0 {
-			if len(r.unread) == 0 {
-				if err := c.fill(ctx); err != nil {
-					return err
-				}
-			}
+		r.stream = discarded
+		if r.left > 0 {
 			if err := c.checkPayload(r.take()); err != nil {
 				return err
 			}
 		}
-		if done, err := c.endFrame(); done || err != nil {
-			r.stream = nil
+		if r.left > 0 {
+			return errMore
+		}
+		if done, err := c.endFrame(); err != nil {
 			return err
+		} else if done {
+			r.stream = nil
+			return nil
 		}
 	}
+}
+
+// discardStream discards the rest of a message that a NextReader has begun.
+func (c *Conn) discardStream(ctx context.Context) (err error) {
+	for c.in.stream != nil && err == nil {
+		if err = c.discard(); err == errMore {
+			err = c.fill(ctx)
+		}
+	}
+	return err
 }

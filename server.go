@@ -25,7 +25,7 @@ type Handler func(c *Conn, r *http.Request)
 
 // ServeHTTP makes h an [http.Handler].
 func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if c, err := accept(r.Context(), w, r, nil); err == nil {
+	if c, err := Accept(w, r, nil); err == nil {
 		go h.serve(c, r)
 	}
 }
@@ -36,29 +36,58 @@ const handlerShutdownTimeout = 5 * time.Second
 
 // serve runs the function and closes the connection.
 func (h Handler) serve(c *Conn, r *http.Request) {
+	hs, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
 	code := StatusInternalError
 	defer func() {
 		if code == StatusInternalError {
-			logPanic(c, recover())
+			logPanic(hs, c, recover())
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), handlerShutdownTimeout)
 		defer cancel()
 		c.Shutdown(ctx, code, "")
 	}()
-	h(c, r.WithContext(c.ctx))
+	h(c, r.WithContext(&requestContext{r.Context(), c}))
 	code = StatusNormalClosure
 }
 
 // logPanic logs a panic where net/http would have.
-func logPanic(c *Conn, reason any) {
+func logPanic(hs *http.Server, c *Conn, reason any) {
 	if reason == nil || reason == http.ErrAbortHandler {
 		return
 	}
 	logf := log.Printf
-	if s, ok := c.ctx.Value(http.ServerContextKey).(*http.Server); ok && s.ErrorLog != nil {
-		logf = s.ErrorLog.Printf
+	if hs != nil && hs.ErrorLog != nil {
+		logf = hs.ErrorLog.Printf
 	}
 	logf("websocket: panic serving %v: %v\n%s", c.RemoteAddr(), reason, debug.Stack())
+}
+
+// A requestContext is the context of the request that a Handler gets: it has the
+// values of the original context, and ends with the connection. Reading with it
+// costs nothing, since the end of the connection ends the reading anyhow.
+type requestContext struct {
+	values context.Context
+	c      *Conn
+}
+
+func (x *requestContext) Deadline() (time.Time, bool) { return time.Time{}, false }
+
+func (x *requestContext) Done() <-chan struct{} { return x.c.lifetime().Done() }
+
+func (x *requestContext) Err() error {
+	if x.c.cause() == nil {
+		return nil
+	}
+	return context.Canceled
+}
+
+// Value asks the lifetime first: package context looks there for a context that it
+// knows, to which a derived one can be tied without a goroutine.
+func (x *requestContext) Value(key any) any {
+	if v := x.c.lifetime().Value(key); v != nil {
+		return v
+	}
+	return x.values.Value(key)
 }
 
 // A Server is an [http.Handler] that serves connections with a Handler, and knows
@@ -84,7 +113,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "this WebSocket server is shutting down", http.StatusServiceUnavailable)
 		return
 	}
-	c, err := accept(r.Context(), w, r, &s.Options)
+	c, err := Accept(w, r, &s.Options)
 	if err != nil {
 		return
 	}

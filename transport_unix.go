@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 )
 
@@ -46,13 +47,12 @@ type socketTransport struct {
 	out        []byte
 	nwritten   int
 	writeErr   error
-	vector     [2][]byte
-	buffers    net.Buffers
 }
 
 func newSocketTransport(nc net.Conn, raw syscall.RawConn) *socketTransport {
 	t := &socketTransport{nc: nc, raw: raw}
-	t.onReadable, t.onWritable = t.readable, t.writable
+	t.onReadable = func(fd uintptr) bool { return t.readable(fd) }
+	t.onWritable = func(fd uintptr) bool { return t.writable(fd) }
 	return t
 }
 
@@ -112,12 +112,21 @@ func (t *socketTransport) write(p, q []byte) (int, error) {
 	case len(p) == 0:
 		return t.nc.Write(q)
 	}
-	t.vector = [2][]byte{p, q}
-	t.buffers = t.vector[:]
-	n, err := t.buffers.WriteTo(t.nc)
-	t.vector = [2][]byte{}
+	v := vectors.Get().(*vector)
+	v.buffers = append(v.array[:0], p, q)
+	n, err := v.buffers.WriteTo(t.nc)
+	*v = vector{}
+	vectors.Put(v)
 	return int(n), err
 }
+
+// A vector is the argument of a writev.
+type vector struct {
+	array   [2][]byte
+	buffers net.Buffers
+}
+
+var vectors = sync.Pool{New: func() any { return new(vector) }}
 
 func (t *socketTransport) traits() traits {
 	return traits{tries: true, vectored: true, resumes: true, maxWrite: 1 << 30}

@@ -21,7 +21,7 @@ import (
 type writer struct {
 	// turn is held while a message is written in more than one step: by a
 	// NextWriter, or by who waits for room. Its waiters are served in order.
-	turn chan struct{}
+	turn slot
 
 	// lone: the last read had to wait for the peer, and nothing was written since.
 	// What is written next is probably an answer that somebody waits for.
@@ -64,7 +64,6 @@ const largeWrite = 32 << 10
 var errWriteTimeout = fmt.Errorf("the peer takes nothing (Options.WriteTimeout): %w", os.ErrDeadlineExceeded)
 
 func (w *writer) init(opts *Options) {
-	w.turn = make(chan struct{}, 1)
 	w.bound = opts.writeQueue()
 	w.timeout = opts.writeTimeout()
 }
@@ -91,12 +90,12 @@ func (c *Conn) WriteMessage(ctx context.Context, typ MessageType, p []byte) erro
 		return err
 	}
 	w := &c.out
-	if err := ctx.Err(); err != nil {
-		return err
+	if ctx.Err() != nil {
+		return c.giveUp(ctx)
 	}
 	if len(p) < largeWrite {
 		w.mu.Lock()
-		if w.err == nil && len(w.turn) == 0 && w.hasRoom(len(p)) {
+		if w.err == nil && w.turn.holder.Load() == 0 && w.hasRoom(len(p)) {
 			c.appendFrame(FrameHeader{Fin: true, Opcode: Opcode(typ)}, p)
 			c.kick(false)
 			return nil
@@ -106,7 +105,7 @@ func (c *Conn) WriteMessage(ctx context.Context, typ MessageType, p []byte) erro
 	if err := c.takeTurn(ctx); err != nil {
 		return err
 	}
-	defer c.giveTurn()
+	defer c.out.turn.give()
 	return c.writeFrame(ctx, FrameHeader{Fin: true, Opcode: Opcode(typ)}, p)
 }
 
@@ -199,18 +198,19 @@ func (m *messageWriter) Close() error {
 	if err == nil {
 		err = m.frame(m.buf, true)
 	}
-	if err != nil && m.begun {
+	if err != nil && m.begun && m.c.writeErr() == nil {
 		m.c.fail(fmt.Errorf("%w: %w", errAbandoned, err))
 	}
 	putBuffer(m.buf)
 	m.buf, m.err = nil, errWriterClosed
-	m.c.giveTurn()
+	m.c.out.turn.give()
 	return err
 }
 
 func (m *messageWriter) frame(p []byte, fin bool) error {
-	m.err = m.ctx.Err()
-	if m.err == nil {
+	if m.ctx.Err() != nil {
+		m.err = m.c.giveUp(m.ctx)
+	} else {
 		m.err = m.c.writeFrame(m.ctx, FrameHeader{Fin: fin, Opcode: m.opcode}, p)
 	}
 	if m.err == nil {
@@ -228,10 +228,10 @@ func (c *Conn) Flush(ctx context.Context) error {
 	defer w.mu.Unlock()
 	target := w.queued
 	return c.await(ctx, func() (bool, error) {
-		if w.written >= target {
-			return true, nil
+		if w.closed || w.broken {
+			return false, w.err
 		}
-		return false, w.brokenErr()
+		return w.written >= target, nil
 	})
 }
 
@@ -244,22 +244,20 @@ func (c *Conn) Buffered() int {
 }
 
 func (c *Conn) takeTurn(ctx context.Context) error {
-	select {
-	case c.out.turn <- struct{}{}:
+	if c.out.turn.take(ctx, byApplication, nil, nil) {
 		return nil
-	default:
 	}
-	select {
-	case c.out.turn <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-c.ctx.Done():
-		return c.writeErr()
-	}
+	return c.giveUp(ctx)
 }
 
-func (c *Conn) giveTurn() { <-c.out.turn }
+// giveUp returns the error of a write that was not made: the connection's, whose
+// end may be what has ended ctx, or that of ctx.
+func (c *Conn) giveUp(ctx context.Context) error {
+	if err := c.writeErr(); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
 
 func (c *Conn) writeErr() error {
 	c.out.mu.Lock()
@@ -301,13 +299,7 @@ func (w *writer) refuse(err error) {
 		w.err = err
 	}
 	w.wake()
-}
-
-func (w *writer) brokenErr() error {
-	if w.broken {
-		return w.err
-	}
-	return nil
+	w.turn.release()
 }
 
 // drop gives up the queue. What the flusher has taken it will fail to write.
@@ -391,6 +383,7 @@ func (c *Conn) pong(p []byte) {
 	case w.load() >= w.bound:
 		w.pongDue, w.pongData = true, append(w.pongData[:0], p...)
 	default:
+		w.pongDue = false
 		c.appendFrame(FrameHeader{Fin: true, Opcode: OpPong}, p)
 	}
 	c.kick(false)
@@ -444,6 +437,7 @@ func (c *Conn) flush() {
 	w := &c.out
 	w.mu.Lock()
 	for c.takeBatch() {
+		c.disarmWrite()
 		w.mu.Unlock()
 		n, err := c.t.tryWrite(w.batch[w.sent:])
 		if err == nil && w.sent+n < len(w.batch) {
@@ -525,7 +519,7 @@ func (c *Conn) writeLarge(ctx context.Context, h FrameHeader, p []byte) error {
 // interruptWrite makes the end of ctx interrupt a write. After stop it no longer
 // does, and will not any more.
 func (c *Conn) interruptWrite(ctx context.Context) (stop func()) {
-	if done := ctx.Done(); done == nil || done == c.ctx.Done() {
+	if ctx.Done() == nil || ctx.Done() == c.lifetime().Done() {
 		return func() {}
 	}
 	ran := make(chan struct{})
@@ -666,7 +660,7 @@ func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 	start := time.Now()
 	c.kick(true)
 
-	err = c.pump(ctx, p.done, false)
+	err = c.pump(ctx, p.done, holdForever)
 	rtt = time.Since(start)
 	w.mu.Lock()
 	defer w.mu.Unlock()
