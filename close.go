@@ -105,7 +105,10 @@ func invalidPayload(section, format string, args ...any) error {
 // limit. The connection has failed with [StatusMessageTooBig].
 var ErrMessageTooBig = errors.New("websocket: message too big")
 
-type tooBigError struct{ limit, size int64 }
+type tooBigError struct {
+	limit int64
+	size  uint64 // two announced lengths always fit
+}
 
 func (e *tooBigError) Error() string {
 	return fmt.Sprintf("%v: at least %d bytes, and the limit is %d (Options.ReadLimit, Conn.SetReadLimit)", ErrMessageTooBig, e.size, e.limit)

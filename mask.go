@@ -13,7 +13,7 @@ import (
 func Mask(dst, src []byte, key [4]byte, offset int) {
 	k32 := bits.RotateLeft32(binary.LittleEndian.Uint32(key[:]), -8*(offset&3))
 	k64 := uint64(k32)<<32 | uint64(k32)
-	dst = dst[:len(src)]
+	dst = dst[:len(src):len(dst)] // panics if dst is too short
 	// Eight words a turn: twice as fast as crypto/subtle.XORBytes with a repeated key.
 	for len(src) >= 64 && len(dst) >= 64 {
 		s, d := src[:64], dst[:64]

@@ -39,7 +39,7 @@ type assembler struct {
 func (a *assembler) between() bool { return a.typ == 0 }
 
 // beginFrame takes the header of a data frame.
-func (a *assembler) beginFrame(h *FrameHeader) error {
+func (a *assembler) beginFrame(h FrameHeader) error {
 	switch {
 	// 5.4: "a single frame with the FIN bit clear and an opcode other than 0,
 	// followed by zero or more frames with the FIN bit clear and the opcode set to
@@ -56,7 +56,7 @@ func (a *assembler) beginFrame(h *FrameHeader) error {
 	// Checked with the header: nothing beyond the limit is ever read or stored. The
 	// subtraction cannot overflow, as an addition of two announced sizes could.
 	if a.limit >= 0 && h.Length > a.limit-a.size {
-		return &tooBigError{a.limit, a.size + min(h.Length, 1<<62-a.size)}
+		return &tooBigError{a.limit, uint64(a.size) + uint64(h.Length)}
 	}
 	a.size += h.Length
 	return nil

@@ -594,7 +594,7 @@ func (c *Conn) beginFrame() error {
 	control := r.frame.Opcode.IsControl()
 	if err == nil && !control {
 		r.msgs.limit = r.limit.Load()
-		err = r.msgs.beginFrame(&r.frame)
+		err = r.msgs.beginFrame(r.frame)
 	}
 	if err != nil {
 		return c.fail(err)
