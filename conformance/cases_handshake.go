@@ -71,6 +71,15 @@ func refused(section, title string, e ...edit) testCase {
 	return testCase{only: serverOnly, section: section, title: title, open: refusing(clientError, edits(e...))}
 }
 
+// notUpgraded is a request that does not ask for a WebSocket in the terms of HTTP, whatever else it says: a server may take it
+// for an ordinary GET, and serve a page. RFC 9110 7.8: "A server MAY ignore a received Upgrade header field".
+func notUpgraded(section, title string, e ...edit) testCase {
+	return testCase{only: serverOnly, section: section, title: title, open: refusing(finalStatus, edits(e...))}
+}
+
+// finalStatus is any but an interim one, such as 101.
+func finalStatus(h *head) bool { return h.status() >= 200 }
+
 // clientError is a status that says that the request is at fault, or 501 or 505 for a method or version.
 func clientError(h *head) bool {
 	status := h.status()
@@ -105,13 +114,13 @@ func refusedRequests() []testCase {
 		refused("4.2.1", "HTTP/1.0 is too old", func(h *head) { h.start = strings.TrimSuffix(h.start, "1") + "0" }),
 		refused("4.2.1", "A Host header field is needed", without("Host")),
 		refused("4.2.1", "Two Host header fields are one too many", add("Host", "elsewhere.example")),
-		refused("4.2.1", "An Upgrade header field is needed", without("Upgrade")),
-		refused("4.2.1", "Upgrade must contain \"websocket\"", set("Upgrade", "h2c")),
-		refused("4.2.1", "Upgrade must contain \"websocket\" as a whole value", set("Upgrade", "websockets")),
-		refused("4.2.1", "Upgrade must not be empty", set("Upgrade", "")),
-		refused("4.2.1", "A Connection header field is needed", without("Connection")),
-		refused("4.2.1", "Connection must include the token \"Upgrade\"", set("Connection", "keep-alive")),
-		refused("4.2.1", "Connection must include \"Upgrade\" as a whole token", set("Connection", "Upgraded, no-upgrade")),
+		notUpgraded("4.2.1", "An Upgrade header field is needed", without("Upgrade")),
+		notUpgraded("4.2.1", "Upgrade must contain \"websocket\"", set("Upgrade", "h2c")),
+		notUpgraded("4.2.1", "Upgrade must contain \"websocket\" as a whole value", set("Upgrade", "websockets")),
+		notUpgraded("4.2.1", "Upgrade must not be empty", set("Upgrade", "")),
+		notUpgraded("4.2.1", "A Connection header field is needed", without("Connection")),
+		notUpgraded("4.2.1", "Connection must include the token \"Upgrade\"", set("Connection", "keep-alive")),
+		notUpgraded("4.2.1", "Connection must include \"Upgrade\" as a whole token", set("Connection", "Upgraded, no-upgrade")),
 		refused("4.2.1", "A key is needed", without("Sec-WebSocket-Key")),
 		refused("4.2.1", "The key must not be empty", set("Sec-WebSocket-Key", "")),
 		refused("4.2.1", "The key must not be of 15 octets", set("Sec-WebSocket-Key", key(15))),
@@ -136,8 +145,7 @@ func refusedRequests() []testCase {
 		refused("4.2.1", "A header line without a colon is no HTTP", func(h *head) { h.start += "\r\nno colon here" }),
 		refused("4.2.1", "A space before the colon is no HTTP", func(h *head) { h.start += "\r\nX-Name : value" }),
 		refused("4.2.1", "NUL in a header field is no HTTP", add("X-Name", "a\x00b")),
-		{only: serverOnly, section: "4.2.1", title: "A GET without any of the handshake is not upgraded",
-			open: refusing(func(h *head) bool { return h.status() >= 200 }, edits(plainRequest))},
+		notUpgraded("4.2.1", "A GET without any of the handshake is not upgraded", plainRequest),
 		{only: serverOnly, section: "4.2.1", title: "A body is not taken for frames", open: bodyIsNoFrame},
 		{only: serverOnly, section: "4.2.1", title: "What is no HTTP at all is not upgraded", open: garbage},
 	}
