@@ -282,6 +282,7 @@ func TestDialRefused(t *testing.T) {
 			"handshake failed with 101 Switching Protocols: ws://example.com/x: the answer is not that of a WebSocket server: Upgrade is missing", ""},
 		{"a 101 to something else", "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nSec-WebSocket-Accept: ACCEPT\r\n\r\n", 101, `Upgrade is "h2c"`, ""},
 		{"a 101 without Connection", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ACCEPT\r\n\r\n", 101, "Connection is missing", ""},
+		{"a 101 in HTTP/1.0", strings.Replace(ok, "HTTP/1.1", "HTTP/1.0", 1) + "Sec-WebSocket-Accept: ACCEPT\r\n\r\n", 101, "HTTP/1.0, which has no Upgrade", ""},
 		{"the Accept of another key", ok + "Sec-WebSocket-Accept: " + acceptVectors[0].accept + "\r\n\r\n", 101, "does not answer the key", ""},
 		{"an extension that was not offered", ok + "Sec-WebSocket-Accept: ACCEPT\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n", 101, "no extension was offered", ""},
 		{"a subprotocol though none was offered", ok + "Sec-WebSocket-Accept: ACCEPT\r\nSec-WebSocket-Protocol: chat\r\n\r\n", 101, "Sec-WebSocket-Protocol", ""},

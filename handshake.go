@@ -122,6 +122,13 @@ func (q *clientRequest) checkOwnFields() *HandshakeError {
 	if offered, ok := parseTokens(q.header[fieldProtocol]); !ok || hasDuplicate(offered) {
 		return refuse(400, "Sec-WebSocket-Protocol is %s, and must be a list of tokens, each of them once", show(q.header[fieldProtocol]))
 	}
+	// "9. Optionally, a |Sec-WebSocket-Extensions| header field". 9.1: "If a value is
+	// received by either the client or the server during negotiation that does not
+	// conform to the ABNF below, the recipient of such malformed data MUST immediately
+	// _Fail the WebSocket Connection_." An offer that is only unknown is declined.
+	if _, err := parseExtensions(q.header[fieldExtensions]); err != nil {
+		return refuse(400, "Sec-WebSocket-Extensions is %s, and must be a list of extensions with parameters (RFC 6455 9.1)", show(q.header[fieldExtensions]))
+	}
 	return nil
 }
 
@@ -324,8 +331,7 @@ func (e extension) String() string {
 //	extension         = extension-token *( ";" extension-param )
 //	extension-param   = token [ "=" (token | quoted-string) ]
 //
-// The elements of a list may be empty (RFC 9110 5.6.1.2). A server takes a list
-// that breaks the grammar for an offer that it declines, a client fails.
+// The elements of a list may be empty (RFC 9110 5.6.1.2).
 func parseExtensions(lines []string) ([]extension, error) {
 	var list []extension
 	for _, line := range lines {
