@@ -30,21 +30,22 @@ type reader struct {
 	unread []byte // the end of block
 	target []byte // what the next fill is to read into instead: a large payload's own memory
 	landed int    // bytes that it has put there
-	large  bool   // the next block is a large one
-	spare  uint8  // large blocks in a row that a small one would have done for
+
+	large bool  // the next block is a large one
+	spare uint8 // large blocks in a row that a small one would have done for
 
 	// The frame in hand.
-	header  [maxFrameHeader]byte // as much as has come of one that has come in pieces
-	nheader int
-	frame   FrameHeader
 	stage   stage
+	header  [maxFrameHeader]byte // as much as has come of one that has come in pieces
+	nheader uint8
+	whole   MessageType // of the message in hand, if partial is all of it; else 0
+	frame   FrameHeader
 	left    int64 // bytes of its payload that have not been taken yet
 	control []byte
 
 	// The message in hand.
 	msgs    assembler
 	partial []byte         // what a read that did not finish has left, or a pump has read
-	whole   MessageType    // if not 0: partial is all of a message of this type
 	stream  *messageReader // who reads it in pieces
 
 	// The context that interrupts reads; kept from call to call.
@@ -112,22 +113,22 @@ func (c *Conn) AppendMessage(ctx context.Context, dst []byte) (MessageType, []by
 	if err := c.discardStream(ctx); err != nil {
 		return 0, dst, err
 	}
-	p := r.partial
 	if cap(dst) > 0 {
-		p = append(dst, p...)
+		r.partial = append(dst, r.partial...)
 	}
-	r.partial = nil
-	typ, p, err := c.assemble(p)
+	typ, err := c.assemble()
 	for err == errMore {
 		if err = c.fill(ctx); err == nil {
-			typ, p, err = c.assemble(p)
+			typ, err = c.assemble()
 		}
 	}
 	if err == nil {
+		p := r.partial
+		r.partial = nil
 		return typ, p, nil
 	}
-	if r.partial = p; cap(dst) > 0 {
-		r.partial = append([]byte(nil), p[len(dst):]...)
+	if cap(dst) > 0 {
+		r.partial = append([]byte(nil), r.partial[len(dst):]...)
 	}
 	return 0, dst, err
 }
@@ -319,7 +320,7 @@ func (c *Conn) pumpOnce(ctx context.Context, done <-chan struct{}, patience time
 		case r.landed == 0 && r.discarding.Load():
 			err = c.discard()
 		case r.whole == 0 && r.stream == nil:
-			r.whole, r.partial, err = c.assemble(r.partial)
+			r.whole, err = c.assemble()
 		default:
 			err = c.pumpWait(ctx, done, patience)
 		}
@@ -450,44 +451,41 @@ func (c *Conn) interrupted(ctx context.Context, err error) error {
 
 func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 
-// receive reads once from the transport, into the memory that the reader lends.
-func (c *Conn) receive(ctx context.Context) (int, error) {
-	for idle := 0; ; idle++ {
-		n, waited, err := c.t.read(&c.in)
-		if n > 0 {
-			if waited {
-				c.out.lone.Store(true)
-			}
-			return n, nil
-		}
-		if err == nil && idle == 100 {
-			err = io.ErrNoProgress
-		}
-		if err != nil {
-			if err = c.interrupted(ctx, err); err != nil {
-				return 0, err
-			}
-		}
-	}
-}
-
 // fill waits for more bytes. All waiting is done here, at the bottom of a call of
 // the application, and none by the parser below: so the stack of a goroutine that
 // waits stays at the 2 KiB that it has begun with, and needs no buffer either.
 func (c *Conn) fill(ctx context.Context) error {
 	r := &c.in
 	r.release()
-	n, err := c.receive(ctx)
-	switch {
-	case err != nil:
-	case r.target != nil:
-		r.landed = n
-	default:
-		r.unread = r.block[:n]
-		r.adapt(n)
+	for idle := 0; ; idle++ {
+		n, waited, err := c.t.read(r)
+		if n > 0 {
+			if waited {
+				c.out.lone.Store(true)
+			}
+			r.filled(n)
+			return nil
+		}
+		if err == nil && idle == 100 {
+			err = io.ErrNoProgress
+		}
+		if err != nil {
+			if err = c.interrupted(ctx, err); err != nil {
+				r.target = nil
+				return err
+			}
+		}
 	}
-	r.target = nil
-	return err
+}
+
+// filled counts n bytes that a fill has brought.
+func (r *reader) filled(n int) {
+	if r.target != nil {
+		r.landed, r.target = n, nil
+		return
+	}
+	r.unread = r.block[:n]
+	r.adapt(n)
 }
 
 // The reader as the transport's memory.
@@ -710,35 +708,34 @@ func (c *Conn) endFrame() (done bool, err error) {
 	return done, err
 }
 
-// assemble appends the message in hand, or the next, to dst. It always returns dst
-// with what has arrived.
-func (c *Conn) assemble(dst []byte) (MessageType, []byte, error) {
+// assemble appends the message in hand, or the next, to partial, until it is whole.
+func (c *Conn) assemble() (MessageType, error) {
 	r := &c.in
 	if typ := r.whole; typ != 0 {
 		r.whole = 0
-		return typ, dst, nil
+		return typ, nil
 	}
 	for {
 		if err := c.toData(); err != nil {
-			return 0, dst, err
+			return 0, err
 		}
 		for r.left > 0 {
 			if len(r.unread) == 0 && r.landed == 0 && r.left < r.blockSize() {
-				return 0, dst, errMore
+				return 0, errMore
 			}
-			dst = r.grow(dst)
-			room := min(int64(cap(dst)-len(dst)), r.left)
-			n, err := c.readPayload(dst[len(dst) : len(dst)+int(room)])
-			dst = dst[:len(dst)+n]
+			p := r.grow(r.partial)
+			room := min(int64(cap(p)-len(p)), r.left)
+			n, err := c.readPayload(p[len(p) : len(p)+int(room)])
+			r.partial = p[:len(p)+n]
 			if err != nil {
-				return 0, dst, err
+				return 0, err
 			}
 		}
 		typ := r.msgs.typ
 		if done, err := c.endFrame(); err != nil {
-			return 0, dst, err
+			return 0, err
 		} else if done {
-			return typ, dst, nil
+			return typ, nil
 		}
 	}
 }

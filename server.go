@@ -26,7 +26,7 @@ type Handler func(c *Conn, r *http.Request)
 // ServeHTTP makes h an [http.Handler].
 func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if c, err := Accept(w, r, nil); err == nil {
-		go h.serve(c, r)
+		go h.serve(c, r, nil)
 	}
 }
 
@@ -34,8 +34,10 @@ func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // may take to send what is left and to make the closing handshake.
 const handlerShutdownTimeout = 5 * time.Second
 
-// serve runs the function and closes the connection.
-func (h Handler) serve(c *Conn, r *http.Request) {
+// serve runs the function and closes the connection, which belongs to s unless that
+// is nil. It is not for this goroutine to do what needs much stack: once grown, it
+// stays with the idle connection.
+func (h Handler) serve(c *Conn, r *http.Request, s *Server) {
 	hs, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
 	code := StatusInternalError
 	defer func() {
@@ -45,6 +47,9 @@ func (h Handler) serve(c *Conn, r *http.Request) {
 		ctx, cancel := context.WithTimeout(context.Background(), handlerShutdownTimeout)
 		defer cancel()
 		c.Shutdown(ctx, code, "")
+		if s != nil {
+			s.remove(c)
+		}
 	}()
 	h(c, r.WithContext(&requestContext{r.Context(), c}))
 	code = StatusNormalClosure
@@ -117,18 +122,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	go s.serve(c, r)
+	if s.add(c) {
+		go s.Handler.serve(c, r, s)
+	} else { // it went down during the handshake
+		go goodbye.serve(c, r, nil)
+	}
 }
 
-func (s *Server) serve(c *Conn, r *http.Request) {
-	if !s.add(c) { // it went down during the handshake
-		Handler(func(c *Conn, r *http.Request) {
-			c.Shutdown(r.Context(), StatusGoingAway, "")
-		}).serve(c, r)
-		return
-	}
-	defer s.remove(c)
-	s.Handler.serve(c, r)
+// goodbye serves a connection that has come too late.
+var goodbye Handler = func(c *Conn, r *http.Request) {
+	c.Shutdown(r.Context(), StatusGoingAway, "")
 }
 
 func (s *Server) add(c *Conn) bool {

@@ -2,7 +2,6 @@ package websocket
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -13,17 +12,18 @@ import (
 // to give, and no memory beyond itself.
 type slot struct {
 	holder  atomic.Int32 // 0: free
-	waiting atomic.Int32 // len(waiters)
+	waiting atomic.Int32 // how many waiters there are
 
-	mu      sync.Mutex // guards what follows
-	waiters []*waiter
-	over    bool // nobody waits any more
+	mu    sync.Mutex // guards what follows
+	first *waiter
+	over  bool // nobody waits any more
 }
 
 type waiter struct {
 	who  int32
 	done chan struct{}
 	got  bool // the slot; set before done is closed
+	next *waiter
 }
 
 // tryTake takes the slot for who, which is not 0, if it is free.
@@ -41,8 +41,7 @@ func (s *slot) take(ctx context.Context, who int32, done, ended <-chan struct{})
 		s.mu.Unlock()
 		return false
 	}
-	s.waiters = append(s.waiters, w)
-	s.waiting.Add(1)
+	s.add(w)
 	s.pass() // the holder may have given it up before it could see w
 	s.mu.Unlock()
 	select {
@@ -68,19 +67,17 @@ func (s *slot) give() {
 
 // pass gives the slot, if it is free, to the first who waits. Called with mu held.
 func (s *slot) pass() {
-	if len(s.waiters) > 0 && s.tryTake(s.waiters[0].who) {
-		s.waiters[0].got = true
-		close(s.waiters[0].done)
-		s.remove(0)
+	if w := s.first; w != nil && s.tryTake(w.who) {
+		w.got = true
+		close(w.done)
+		s.remove(w)
 	}
 }
 
 // leave takes a waiter back. If the slot was given to it meanwhile, it gives it on.
 func (s *slot) leave(w *waiter) {
 	s.mu.Lock()
-	if i := slices.Index(s.waiters, w); i >= 0 {
-		s.remove(i)
-	}
+	s.remove(w)
 	s.mu.Unlock()
 	if w.got {
 		s.give()
@@ -92,13 +89,29 @@ func (s *slot) release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.over = true
-	for len(s.waiters) > 0 {
-		close(s.waiters[0].done)
-		s.remove(0)
+	for s.first != nil {
+		close(s.first.done)
+		s.remove(s.first)
 	}
 }
 
-func (s *slot) remove(i int) {
-	s.waiters = append(s.waiters[:i], s.waiters[i+1:]...)
-	s.waiting.Add(-1)
+// add puts w at the end of those who wait.
+func (s *slot) add(w *waiter) {
+	end := &s.first
+	for *end != nil {
+		end = &(*end).next
+	}
+	*end = w
+	s.waiting.Add(1)
+}
+
+// remove takes w out of those who wait, if it is one of them.
+func (s *slot) remove(w *waiter) {
+	for at := &s.first; *at != nil; at = &(*at).next {
+		if *at == w {
+			*at = w.next
+			s.waiting.Add(-1)
+			return
+		}
+	}
 }

@@ -34,10 +34,10 @@ type memory interface {
 
 // traits are the ways in which transports differ that a Conn has to know of.
 type traits struct {
-	tries    bool // tryWrite writes at all
-	vectored bool // write with two slices is one system call and copies neither
-	resumes  bool // a write that has timed out can go on where it stopped
-	maxWrite int  // bytes a write should be given at the most, so that its deadline is about progress
+	tries    bool  // tryWrite writes at all
+	vectored bool  // write with two slices is one system call and copies neither
+	resumes  bool  // a write that has timed out can go on where it stopped
+	maxWrite int32 // bytes a write should be given at the most, so that its deadline is about progress
 }
 
 // plainTransport is a transport over any net.Conn: TLS, net.Pipe, a user's own.

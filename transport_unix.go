@@ -68,7 +68,11 @@ func (t *socketTransport) read(m memory) (n int, waited bool, err error) {
 // readable is called at once and then whenever the socket may have become
 // readable, until it returns true.
 func (t *socketTransport) readable(fd uintptr) bool {
-	n, err := ignoringEINTR(syscall.Read, fd, t.memory.space())
+	p := t.memory.space()
+	n, err := syscall.Read(int(fd), p)
+	for err == syscall.EINTR {
+		n, err = syscall.Read(int(fd), p)
+	}
 	switch {
 	case n > 0:
 		t.nread = n
@@ -97,7 +101,10 @@ func (t *socketTransport) tryWrite(p []byte) (n int, err error) {
 }
 
 func (t *socketTransport) writable(fd uintptr) bool {
-	n, err := ignoringEINTR(syscall.Write, fd, t.out)
+	n, err := syscall.Write(int(fd), t.out)
+	for err == syscall.EINTR {
+		n, err = syscall.Write(int(fd), t.out)
+	}
 	t.nwritten = max(n, 0)
 	if err != nil && err != syscall.EAGAIN {
 		t.writeErr = t.opError("write", err)
@@ -139,14 +146,5 @@ func (t *socketTransport) opError(op string, err error) error {
 		Source: t.nc.LocalAddr(),
 		Addr:   t.nc.RemoteAddr(),
 		Err:    os.NewSyscallError(op, err),
-	}
-}
-
-func ignoringEINTR(call func(int, []byte) (int, error), fd uintptr, p []byte) (int, error) {
-	for {
-		n, err := call(int(fd), p)
-		if err != syscall.EINTR {
-			return n, err
-		}
 	}
 }

@@ -35,15 +35,15 @@ type writer struct {
 	// flushing the queue is empty.
 	mu       sync.Mutex
 	queue    []byte // whole frames, in a pooled buffer
-	flushing bool   // somebody holds the flusher role
 	inFlight int    // bytes that the flusher has taken and not written yet
 	queued   uint64 // bytes that were ever appended to the queue
 	written  uint64 // bytes of these that the operating system has taken
-	pongDue  bool   // a pong for which the queue had no room: the latest wins
-	pongData []byte
-	pings    pings
+	pongData []byte // of a pong for which the queue had no room: the latest wins
+	pings    *pings // nil until the first
 	closing  closing
 	err      error     // why nothing more can be written
+	flushing bool      // somebody holds the flusher role
+	pongDue  bool      // pongData waits to be sent
 	broken   bool      // the transport takes nothing more
 	closed   bool      // by Close
 	gone     bool      // the socket is closed
@@ -55,7 +55,6 @@ type writer struct {
 	batch []byte // what is being written: a block taken from queue
 	sent  int    // bytes of it that are written
 	watch watch  // of the last large write's context
-	head  [maxFrameHeader]byte
 }
 
 // largeWrite is the payload size from which a frame does not go through the queue
@@ -563,20 +562,20 @@ func (c *Conn) tryWrite(p []byte) (int, error) {
 // writeDirect writes a frame in as few calls as the transport allows. It returns
 // how many bytes have left.
 func (c *Conn) writeDirect(ctx context.Context, h FrameHeader, p []byte) (n int, err error) {
-	w := &c.out
 	h.Length = int64(len(p))
 	if h.Masked = c.role.masks(); h.Masked {
 		h.MaskKey = newMaskKey()
 	}
-	head := AppendFrameHeader(w.head[:0], h)
 	if c.traits.vectored && !h.Masked {
+		head := AppendFrameHeader(getSmallBuffer()[:0], h)
+		defer putBuffer(head)
 		return c.writeOut(ctx, head, p)
 	}
 	block := getLargeBuffer()
 	defer putBuffer(block)
-	chunk := append(block[:0], head...)
+	chunk := AppendFrameHeader(block[:0], h)
 	for offset := 0; offset < len(p) && err == nil; {
-		room := chunk[len(chunk):min(cap(chunk), c.traits.maxWrite)]
+		room := chunk[len(chunk):min(cap(chunk), int(c.traits.maxWrite))]
 		k := min(len(room), len(p)-offset)
 		if h.Masked {
 			Mask(room, p[offset:offset+k], h.MaskKey, offset)
@@ -594,7 +593,7 @@ func (c *Conn) writeDirect(ctx context.Context, h FrameHeader, p []byte) (n int,
 // something within Options.WriteTimeout. Only the flusher calls it.
 func (c *Conn) writeOut(ctx context.Context, p, q []byte) (n int, err error) {
 	for {
-		piece := p[:min(len(p), c.traits.maxWrite)]
+		piece := p[:min(len(p), int(c.traits.maxWrite))]
 		deadline := c.arm()
 		if err := ctx.Err(); err != nil { // looked at after arm, which may have undone the interruption
 			return n, err
@@ -679,6 +678,9 @@ func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 		w.mu.Unlock()
 		return 0, err
 	}
+	if w.pings == nil {
+		w.pings = new(pings)
+	}
 	p := w.pings.add()
 	var data [8]byte
 	binary.BigEndian.PutUint64(data[:], p.number)
@@ -707,7 +709,7 @@ func (c *Conn) ponged(data []byte) {
 	w := &c.out
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if number > w.pings.last {
+	if w.pings == nil || number > w.pings.last {
 		return
 	}
 	for _, p := range w.pings.waiting {

@@ -56,7 +56,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		},
 		Handler: func(c *websocket.Conn, r *http.Request) { serve(c, r, logger) },
 	}
-	web := &http.Server{Handler: route(sockets, pages), ReadHeaderTimeout: 10 * time.Second}
+	web := &http.Server{Handler: route(announce(sockets, logger), pages), ReadHeaderTimeout: 10 * time.Second}
 	fmt.Fprintln(out, "echo:", pages)
 
 	failed := make(chan error, len(pages.Listeners))
@@ -103,22 +103,37 @@ func route(sockets, pages http.Handler) http.Handler {
 	return mux
 }
 
+// announce logs who connects. It does so before the handshake, on a goroutine that
+// ends: what serve's goroutine once needed for its stack, an idle connection keeps.
+func announce(sockets http.Handler, logger *log.Logger) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		logger.Printf("%s connects to %s from %q", r.RemoteAddr, r.URL.Path, r.Header.Get("Origin"))
+		sockets.ServeHTTP(w, r)
+	})
+}
+
 // serve answers the messages of one connection until it ends. When serve returns,
 // the websocket.Server closes the connection.
 func serve(c *websocket.Conn, r *http.Request, logger *log.Logger) {
-	ctx, answer := r.Context(), echo
+	answer := echo
 	if r.URL.Path == "/stamp" {
 		answer = stamp
 	}
-	logger.Printf("%v connected to %s from %q", c.RemoteAddr(), r.URL.Path, r.Header.Get("Origin"))
+	farewell(c, converse(r.Context(), c, answer), logger)
+}
+
+func farewell(c *websocket.Conn, err error, logger *log.Logger) {
+	logger.Printf("%v is gone: %v", c.RemoteAddr(), err)
+}
+
+func converse(ctx context.Context, c *websocket.Conn, answer func([]byte) []byte) error {
 	for {
 		typ, message, err := c.ReadMessage(ctx)
-		if err == nil {
-			err = c.WriteMessage(ctx, typ, answer(message))
-		}
 		if err != nil {
-			logger.Printf("%v is gone: %v", c.RemoteAddr(), err)
-			return
+			return err
+		}
+		if err := c.WriteMessage(ctx, typ, answer(message)); err != nil {
+			return err
 		}
 	}
 }
