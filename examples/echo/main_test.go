@@ -130,7 +130,7 @@ func TestShutdownTellsClients(t *testing.T) {
 func TestConnectionsAreLogged(t *testing.T) {
 	e := start(t)
 	c := e.Dial("/stamp", &websocket.Options{Header: http.Header{"Origin": {e.Pages[0]}}})
-	e.WaitLog("connected to /stamp from \"" + e.Pages[0] + "\"")
+	e.WaitLog("connects to /stamp from \"" + e.Pages[0] + "\"")
 	c.Shutdown(testContext(t), websocket.StatusNormalClosure, "that was all")
 	e.WaitLog("is gone: websocket: closed by the peer with 1000 (normal closure): \"that was all\"")
 }
