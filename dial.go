@@ -272,7 +272,14 @@ func (d *dialer) verify(resp *http.Response) (subprotocol string, err error) {
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		return "", d.refused(resp)
 	}
-	if subprotocol, err = checkResponse(resp.Header, d.key, d.opts.Subprotocols); err != nil {
+	// RFC 9110 15.2: "Since HTTP/1.0 did not define any 1xx status codes, a server
+	// MUST NOT send a 1xx response to an HTTP/1.0 client", nor then in HTTP/1.0.
+	if !resp.ProtoAtLeast(1, 1) {
+		err = fmt.Errorf("it is in %s, which has no Upgrade", resp.Proto)
+	} else {
+		subprotocol, err = checkResponse(resp.Header, d.key, d.opts.Subprotocols)
+	}
+	if err != nil {
 		resp.Body.Close() // which is the connection
 		resp.Body = http.NoBody
 		return "", d.fail(resp, "the answer is not that of a WebSocket server: "+err.Error(), nil)

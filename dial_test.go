@@ -279,9 +279,10 @@ func TestDialRefused(t *testing.T) {
 			`WebSocket: "` + strings.Repeat("x", 300) + `"`, strings.Repeat("x", 1024)},
 		{"a redirect to nowhere", "HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", 302, "302 Found", ""},
 		{"a 101 without Upgrade", "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ACCEPT\r\n\r\n", 101,
-			"handshake failed with 101 Switching Protocols: ws://example.com/x: the answer is not that of a WebSocket server: Upgrade is missing", ""},
+			"handshake failed with 101 Switching Protocols: ws://example.com/x: the answer is not that of a WebSocket server: its Upgrade is missing", ""},
 		{"a 101 to something else", "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nSec-WebSocket-Accept: ACCEPT\r\n\r\n", 101, `Upgrade is "h2c"`, ""},
 		{"a 101 without Connection", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ACCEPT\r\n\r\n", 101, "Connection is missing", ""},
+		{"a 101 in HTTP/1.0", strings.Replace(ok, "HTTP/1.1", "HTTP/1.0", 1) + "Sec-WebSocket-Accept: ACCEPT\r\n\r\n", 101, "HTTP/1.0, which has no Upgrade", ""},
 		{"the Accept of another key", ok + "Sec-WebSocket-Accept: " + acceptVectors[0].accept + "\r\n\r\n", 101, "does not answer the key", ""},
 		{"an extension that was not offered", ok + "Sec-WebSocket-Accept: ACCEPT\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n", 101, "no extension was offered", ""},
 		{"a subprotocol though none was offered", ok + "Sec-WebSocket-Accept: ACCEPT\r\nSec-WebSocket-Protocol: chat\r\n\r\n", 101, "Sec-WebSocket-Protocol", ""},
@@ -806,7 +807,8 @@ func TestDialLeavesClientAlone(t *testing.T) {
 func TestDialForeignRoundTripper(t *testing.T) {
 	closed := false
 	client := &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
-		r.Header.Set("Sec-WebSocket-Key", r.Header["Sec-WebSocket-Key"][0]) // which gives it the spelling of a server
+		name := "Sec-WebSocket-Key"
+		r.Header.Set(name, r.Header[name][0]) // which gives it the spelling of a server
 		resp, err := http.ReadResponse(bufio.NewReader(strings.NewReader(switching(r))), r)
 		resp.Body = closeFunc(func() error { closed = true; return nil })
 		return resp, err

@@ -122,6 +122,13 @@ func (q *clientRequest) checkOwnFields() *HandshakeError {
 	if offered, ok := parseTokens(q.header[fieldProtocol]); !ok || hasDuplicate(offered) {
 		return refuse(400, "Sec-WebSocket-Protocol is %s, and must be a list of tokens, each of them once", show(q.header[fieldProtocol]))
 	}
+	// "9. Optionally, a |Sec-WebSocket-Extensions| header field". 9.1: "If a value is
+	// received by either the client or the server during negotiation that does not
+	// conform to the ABNF below, the recipient of such malformed data MUST immediately
+	// _Fail the WebSocket Connection_." An offer that is only unknown is declined.
+	if _, err := parseExtensions(q.header[fieldExtensions]); err != nil {
+		return refuse(400, "Sec-WebSocket-Extensions is %s, and must be a list of extensions with parameters (RFC 6455 9.1)", show(q.header[fieldExtensions]))
+	}
 	return nil
 }
 
@@ -190,24 +197,24 @@ func checkResponse(header map[string][]string, key string, offered []string) (su
 	// field contains a value that is not an ASCII case-insensitive match for the
 	// value "websocket", the client MUST _Fail the WebSocket Connection_."
 	if v, ok := single(header, fieldUpgrade); !ok || !equalFold(v, "websocket") {
-		return "", fmt.Errorf("Upgrade is %s, and must be websocket", show(header[fieldUpgrade]))
+		return "", fmt.Errorf("its Upgrade is %s, and must be websocket", show(header[fieldUpgrade]))
 	}
 	// "3. If [...] the |Connection| header field doesn't contain a token that is an
 	// ASCII case-insensitive match for the value "Upgrade""
 	if !listContains(header[fieldConnection], "upgrade") {
-		return "", fmt.Errorf("Connection is %s, and must include the token Upgrade", show(header[fieldConnection]))
+		return "", fmt.Errorf("its Connection is %s, and must include the token Upgrade", show(header[fieldConnection]))
 	}
 	// "4. If the response lacks a |Sec-WebSocket-Accept| header field or the
 	// |Sec-WebSocket-Accept| contains a value other than" that of the key. It shows
 	// an answer that a cache made for somebody else's key.
 	if v, ok := single(header, fieldAccept); !ok || v != AcceptKey(key) {
-		return "", fmt.Errorf("Sec-WebSocket-Accept is %s, which does not answer the key of the request", show(header[fieldAccept]))
+		return "", fmt.Errorf("its Sec-WebSocket-Accept is %s, which does not answer the key of the request", show(header[fieldAccept]))
 	}
 	// "5. If the response includes a |Sec-WebSocket-Extensions| header field and
 	// this header field indicates the use of an extension that was not present in
 	// the client's handshake". We offer none.
 	if list, err := parseExtensions(header[fieldExtensions]); err != nil || len(list) > 0 {
-		return "", fmt.Errorf("Sec-WebSocket-Extensions is %s, and no extension was offered", show(header[fieldExtensions]))
+		return "", fmt.Errorf("its Sec-WebSocket-Extensions is %s, and no extension was offered", show(header[fieldExtensions]))
 	}
 	return checkSubprotocol(header, offered)
 }
@@ -224,7 +231,7 @@ func checkSubprotocol(header map[string][]string, offered []string) (string, err
 	}
 	v, ok := single(header, fieldProtocol)
 	if !ok || !slices.Contains(offered, v) {
-		return "", fmt.Errorf("Sec-WebSocket-Protocol is %s, and must be one of those offered, %q (Options.Subprotocols)", show(values), offered)
+		return "", fmt.Errorf("its Sec-WebSocket-Protocol is %s, and must be one of those offered, %q (Options.Subprotocols)", show(values), offered)
 	}
 	return v, nil
 }
@@ -324,8 +331,7 @@ func (e extension) String() string {
 //	extension         = extension-token *( ";" extension-param )
 //	extension-param   = token [ "=" (token | quoted-string) ]
 //
-// The elements of a list may be empty (RFC 9110 5.6.1.2). A server takes a list
-// that breaks the grammar for an offer that it declines, a client fails.
+// The elements of a list may be empty (RFC 9110 5.6.1.2).
 func parseExtensions(lines []string) ([]extension, error) {
 	var list []extension
 	for _, line := range lines {

@@ -92,7 +92,7 @@ func TestRequestIsValid(t *testing.T) {
 		{"white space around the key is no part of it", func(q *clientRequest) { q.header["Sec-Websocket-Key"][0] += " \t" }},
 		{"subprotocols may stand in several lines", func(q *clientRequest) { q.header["Sec-Websocket-Protocol"] = []string{"a, b", "c"} }},
 		{"an empty list of subprotocols offers none", func(q *clientRequest) { q.header["Sec-Websocket-Protocol"] = []string{""} }},
-		{"a malformed extension offer is declined, and no fault", func(q *clientRequest) { q.header["Sec-Websocket-Extensions"] = []string{`a;=;"`} }},
+		{"an unknown extension is declined, and no fault", func(q *clientRequest) { q.header["Sec-Websocket-Extensions"] = []string{`a; b="c"`} }},
 		{"a later version of HTTP/1", func(q *clientRequest) { q.minor = 2 }},
 	} {
 		q := validRequest()
@@ -130,6 +130,8 @@ func TestRequestIsRefused(t *testing.T) {
 		{"case-insensitive in ASCII only", set("Upgrade", "websoc\u212aet"), 426, "WebSocket endpoint"},
 		{"a Connection header field", set("Connection"), 400, "token Upgrade"},
 		{"that includes the token Upgrade", set("Connection", "keep-alive", "close"), 400, "a proxy on the way may have changed it"},
+
+		{"extensions that conform to the ABNF", set("Sec-Websocket-Extensions", `a;=;"`), 400, "Sec-WebSocket-Extensions is"},
 
 		{"a key", set("Sec-Websocket-Key"), 400, "Sec-WebSocket-Key is missing, and must be 16 bytes"},
 		{"one key", set("Sec-Websocket-Key", acceptVectors[0].key, acceptVectors[0].key), 400, "once"},

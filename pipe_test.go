@@ -60,12 +60,12 @@ func (l *lane) update(f func()) {
 }
 
 // take moves bytes to p. If there are none it returns a channel to wait for.
-func (l *lane) take(p []byte) (n int, err error, wait <-chan struct{}) {
+func (l *lane) take(p []byte) (n int, wait <-chan struct{}, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
 	case l.err != nil:
-		return 0, l.err, nil
+		return 0, nil, l.err
 	case len(l.buf) > 0:
 		if l.chunk > 0 && len(p) > l.chunk {
 			p = p[:l.chunk]
@@ -76,23 +76,23 @@ func (l *lane) take(p []byte) (n int, err error, wait <-chan struct{}) {
 		l.changed = make(chan struct{})
 		return n, nil, nil
 	case l.fin:
-		return 0, io.EOF, nil
+		return 0, nil, io.EOF
 	}
-	return 0, nil, l.changed
+	return 0, l.changed, nil
 }
 
 // put appends as much of p as there is room for.
-func (l *lane) put(p []byte) (n int, err error, wait <-chan struct{}) {
+func (l *lane) put(p []byte) (n int, wait <-chan struct{}, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
 	case l.dead:
-		return 0, syscall.EPIPE, nil
+		return 0, nil, syscall.EPIPE
 	case l.fin:
-		return 0, net.ErrClosed, nil
+		return 0, nil, net.ErrClosed
 	}
 	if n = min(len(p), l.room-len(l.buf)); n <= 0 {
-		return 0, nil, l.changed
+		return 0, l.changed, nil
 	}
 	l.buf = append(l.buf, p[:n]...)
 	close(l.changed)
@@ -160,7 +160,6 @@ func closed(c <-chan struct{}) bool {
 type memConn struct {
 	in, out    *lane
 	rdl, wdl   limit
-	resumes    bool // for the transport: as a socket, and not as TLS
 	isClosed   atomic.Bool
 	reads      atomic.Int32 // under way
 	writes     atomic.Int32
@@ -230,7 +229,7 @@ func (m *memConn) receive(space func() []byte, unused func()) (n int, waited boo
 		case closed(expired):
 			return 0, waited, os.ErrDeadlineExceeded
 		}
-		n, err, wait := m.in.take(space())
+		n, wait, err := m.in.take(space())
 		if n == 0 {
 			unused()
 		}
@@ -267,7 +266,7 @@ func (m *memConn) send(p []byte, try bool) (n int, err error) {
 		case closed(expired):
 			return n, os.ErrDeadlineExceeded
 		}
-		k, err, wait := m.out.put(p[n:])
+		k, wait, err := m.out.put(p[n:])
 		n += k
 		switch {
 		case err == syscall.EPIPE:
