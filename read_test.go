@@ -965,6 +965,33 @@ func TestShutdownWhilePingHoldsMessage(t *testing.T) {
 	})
 }
 
+// The same if a goroutine was reading when Shutdown began, and reads no more.
+func TestShutdownWhileReaderLeavesAndPingHolds(t *testing.T) {
+	onBoth(t, nil, func(t *testing.T, g *rig) {
+		ctx, cancel := context.WithTimeout(bg, time.Minute)
+		defer cancel()
+		read := inBackground(func() error { _, _, err := g.c.ReadMessage(bg); return err })
+		synctest.Wait()
+		pinged := startPing(ctx, g.c)
+		g.pingPayload()
+		shut := inBackground(func() error { return g.c.Shutdown(bg, StatusNormalClosure, "") })
+		g.wantClose("Shutdown", StatusNormalClosure)
+		g.send(textF("read"), textF("not read"), textF("nor this"), closeF(StatusNormalClosure, ""))
+		g.far.CloseWrite()
+		if err := <-read; err != nil {
+			t.Error(err)
+		}
+		if d := took(func() {
+			if err := <-shut; err != nil {
+				t.Errorf("the peer has answered, and Shutdown returns %v", err)
+			}
+		}); d > 2*time.Second {
+			t.Errorf("the peer has answered at once, and Shutdown takes %v", d)
+		}
+		<-pinged
+	})
+}
+
 // Bytes that were read with the handshake come first.
 func TestReadBuffered(t *testing.T) {
 	for _, r := range bothRoles {
