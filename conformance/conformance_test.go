@@ -50,10 +50,10 @@ func TestClient(t *testing.T) {
 	check(t, client, cases.wait())
 }
 
-// selection is all cases, or with -short those without large sizes and much compression, which are slow under the race
-// detector.
+// selection is all cases; with -short and under the race detector, where large sizes and much compression are slow, those
+// without.
 func selection() string {
-	if testing.Short() {
+	if testing.Short() || raceEnabled {
 		return "1,2,3,4,5,6,7,8,10,11,13.9,13.10,13.11"
 	}
 	return ""
