@@ -133,9 +133,10 @@ func TestWritersRace(t *testing.T) {
 					break
 				}
 			}
-			var w, i int
-			var rest string
-			fmt.Sscan(text.String(), &w, &i, &rest)
+			fields := strings.Split(text.String(), " ")
+			w, _ := strconv.Atoi(fields[0])
+			i, _ := strconv.Atoi(fields[1])
+			rest := fields[2]
 			if i != next[w] || len(rest) != sizes[(w+i)%len(sizes)] {
 				t.Fatalf("message %d of writer %d, of %d bytes, should be message %d", i, w, len(rest), next[w])
 			}
