@@ -998,6 +998,39 @@ func TestShutdownWhileReaderLeavesAndPingHolds(t *testing.T) {
 	})
 }
 
+// The bytes of a message belong to the caller: later traffic does not change them.
+func TestMessagesAreTheCallers(t *testing.T) {
+	onBoth(t, nil, func(t *testing.T, g *rig) {
+		var got [][]byte
+		for i := range 60 {
+			n := []int{3, 200, 3000, 5000, 40_000}[i%5]
+			frames := []frame{binaryF(strings.Repeat(string(rune('a'+i%26)), n))}
+			if i%3 == 0 {
+				frames = []frame{frames[0].open(), pingF("x"), contF("")}
+			}
+			ctx, cancel := context.WithCancel(bg)
+			read := inBackground(func() error { _, _, err := g.c.ReadMessage(ctx); return err })
+			bytes := session(g.role, frames...)
+			g.write(bytes[:len(bytes)/2])
+			synctest.Wait()
+			cancel()
+			<-read
+			g.write(bytes[len(bytes)/2:])
+			_, p, err := g.c.ReadMessage(bg)
+			if err != nil || len(p) != n {
+				t.Fatal(len(p), err)
+			}
+			got = append(got, p)
+			g.c.WriteMessage(bg, MessageBinary, p[:1])
+		}
+		for i, p := range got {
+			if want := strings.Repeat(string(rune('a'+i%26)), len(p)); string(p) != want {
+				t.Errorf("message %d has changed after it was returned", i)
+			}
+		}
+	})
+}
+
 // Bytes that were read with the handshake come first.
 func TestReadBuffered(t *testing.T) {
 	for _, r := range bothRoles {

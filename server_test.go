@@ -221,6 +221,27 @@ func TestHandlerContext(t *testing.T) {
 	})
 }
 
+// The context of one connection's request may serve another connection: a proxy's.
+func TestContextOfAnotherConnection(t *testing.T) {
+	onBoth(t, nil, func(t *testing.T, g *rig) {
+		other := newRig(t, server, nil)
+		ctx := &requestContext{bg, other.c}
+		read := inBackground(func() error { _, _, err := g.c.ReadMessage(ctx); return err })
+		g.stall()
+		large := writeAsync(ctx, g.c, pattern(largeWrite))
+		wantPending(t, "a read should wait", read)
+		wantPending(t, "a large write should wait", large)
+		other.c.Close()
+		wantNow(t, "a read with the context of a connection that was closed", read, context.Canceled)
+		wantNow(t, "a large write with it", large, context.Canceled)
+		g.unstall()
+		g.send(textF("x"))
+		wantRead(t, "this connection goes on", g.c, MessageText, "x")
+		g.c.WriteText(bg, "y")
+		g.wantFrame("this connection goes on", textF("y"))
+	})
+}
+
 // Server.Shutdown sends 1001 to everybody, and waits for their functions.
 func TestServerShutdown(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {

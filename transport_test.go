@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -368,6 +369,100 @@ func TestTransportWrites(t *testing.T) {
 			if !bytes.Equal(sent.Bytes(), got.Bytes()) {
 				t.Errorf("%d bytes were written, and %d, or others, arrive", sent.Len(), got.Len())
 			}
+		})
+	}
+}
+
+// An end that comes while the peer takes nothing: the socket is closed within a
+// second, and what can leave until then does.
+func TestEndWhileStalled(t *testing.T) {
+	ends := map[string]func(g *rig) error{
+		"the peer's Close": func(g *rig) error { g.send(closeF(4000, "")); return readErr(g.c) },
+		"a failure":        func(g *rig) error { g.send(contF("")); return readErr(g.c) },
+		"the peer's EOF":   func(g *rig) error { g.far.CloseWrite(); return readErr(g.c) },
+	}
+	for name, end := range ends {
+		for _, resumes := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, the peer resumes %v", name, resumes), func(t *testing.T) {
+				onBoth(t, &Options{WriteTimeout: -1}, func(t *testing.T, g *rig) {
+					g.stall()
+					g.c.WriteText(bg, "on its way")
+					synctest.Wait()
+					start := time.Now()
+					err := end(g)
+					if err == nil || time.Since(start) > 0 {
+						t.Errorf("the reader should know at once: %v after %v", err, time.Since(start))
+					}
+					if resumes {
+						time.Sleep(time.Second / 2)
+						g.unstall()
+						g.wantFrame("what was queued", textF("on its way"))
+						switch name {
+						case "the peer's Close":
+							g.wantClose("the answer", 4000)
+						case "a failure":
+							g.wantClose("the reason", StatusProtocolError)
+						}
+						g.far.CloseWrite()
+						g.wantEOF("then")
+					}
+					for !g.mine.isClosed.Load() && time.Since(start) < time.Hour {
+						time.Sleep(time.Millisecond)
+						synctest.Wait()
+					}
+					if d := time.Since(start); d > time.Second+time.Millisecond {
+						t.Errorf("the socket should be closed within a second, and is after %v", d)
+					}
+					wantErr(t, "a read", readErr(g.c), err)
+				})
+			})
+		}
+	}
+}
+
+// Everything at once over the system's networks, and then an end in the middle.
+func TestEndInTheMiddle(t *testing.T) {
+	for i := range 8 {
+		n, r, end := networks[i%len(networks)], bothRoles[i%2], i/2
+		t.Run(fmt.Sprint(n.name, " ", r, " ", end), func(t *testing.T) {
+			c, p := newNetPair(t, n, r, &Options{WriteQueue: 4 << 10})
+			e := newConn(p.nc, p.role, nil, "", nil)
+			var all sync.WaitGroup
+			for _, x := range []*Conn{c, e} {
+				all.Go(func() { readErr(x) })
+				for _, n := range []int{10, 3000, 50_000} {
+					all.Go(func() {
+						for x.WriteText(bg, pattern(n)) == nil {
+						}
+					})
+				}
+				all.Go(func() {
+					for {
+						if _, err := x.Ping(bg); err != nil {
+							return
+						}
+					}
+				})
+			}
+			for range 3 {
+				if _, err := c.Ping(bg); err != nil {
+					t.Errorf("in the middle of traffic: %v", err)
+				}
+			}
+			switch end {
+			case 0:
+				c.Close()
+			case 1:
+				if err := c.Shutdown(bg, 1000, ""); err != nil {
+					t.Errorf("Shutdown in the middle of traffic returns %v", err)
+				}
+			case 2:
+				p.nc.Close()
+			case 3:
+				e.Shutdown(bg, 1000, "")
+			}
+			all.Wait()
+			e.Close()
 		})
 	}
 }
