@@ -686,17 +686,21 @@ func wantProtocolError(t testing.TB, why string, err error, code StatusCode) {
 // pattern returns n bytes of UTF-8, different everywhere, with characters of one
 // to four bytes in it.
 func pattern(n int) string {
-	var b strings.Builder
-	for i := 0; b.Len() < n; i++ {
-		fmt.Fprintf(&b, "%d é€😀 ", i)
-	}
-	s := b.String()
+	text := patternText()
 	k := n
-	for k < len(s) && !utf8.RuneStart(s[k]) {
+	for !utf8.RuneStart(text[k]) {
 		k--
 	}
-	return s[:k] + strings.Repeat("x", n-k)
+	return text[:k] + strings.Repeat("x", n-k)
 }
+
+var patternText = sync.OnceValue(func() string {
+	var b strings.Builder
+	for i := 0; b.Len() < 3<<20; i++ {
+		fmt.Fprintf(&b, "%d é€😀 ", i)
+	}
+	return b.String()
+})
 
 // A network is a way to connect two ends through the system.
 type network struct {

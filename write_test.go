@@ -133,9 +133,10 @@ func TestWritersRace(t *testing.T) {
 					break
 				}
 			}
-			var w, i int
-			var rest string
-			fmt.Sscan(text.String(), &w, &i, &rest)
+			fields := strings.Split(text.String(), " ")
+			w, _ := strconv.Atoi(fields[0])
+			i, _ := strconv.Atoi(fields[1])
+			rest := fields[2]
 			if i != next[w] || len(rest) != sizes[(w+i)%len(sizes)] {
 				t.Fatalf("message %d of writer %d, of %d bytes, should be message %d", i, w, len(rest), next[w])
 			}
@@ -558,6 +559,117 @@ func TestWriteTimeout(t *testing.T) {
 		wantPending(t, "without a WriteTimeout a write should wait", written)
 		g.unstall()
 		g.wantFrame("after an hour", textF(pattern(100_000)))
+	})
+}
+
+// A write over TLS cannot go on after a timeout, so it is made in pieces, each of
+// which has its own.
+func TestWriteTimeoutOverTLS(t *testing.T) {
+	for _, slow := range []bool{false, true} {
+		bubble(t, fmt.Sprint("slow ", slow), func(t *testing.T) {
+			mine, far := newMemPipe(20 << 10)
+			s, cl := overTLS(t, mine, far)
+			c := NewServerConn(s, &Options{WriteTimeout: time.Second})
+			defer c.Close()
+			defer far.Close()
+			written := inBackground(func() error {
+				if err := c.WriteText(bg, pattern(200_000)); err != nil {
+					return err
+				}
+				return c.Flush(bg)
+			})
+			if !slow {
+				start := time.Now()
+				wantErr(t, "a peer that takes nothing", <-written, os.ErrDeadlineExceeded)
+				if d := time.Since(start); d != time.Second {
+					t.Errorf("it should be given up after a second, and is after %v", d)
+				}
+				return
+			}
+			p := &rawPeer{t: t, nc: &slowConn{Conn: cl, pause: 100 * time.Millisecond}, role: client}
+			p.wantFrame("a slow peer is not gone", textF(pattern(200_000)))
+			if err := <-written; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A slowConn pauses before each read, and then takes 5000 bytes: a record of TLS in
+// four.
+type slowConn struct {
+	net.Conn
+	pause time.Duration
+}
+
+func (s *slowConn) Read(p []byte) (int, error) {
+	time.Sleep(s.pause)
+	return s.Conn.Read(p[:min(len(p), 5000)])
+}
+
+// Deadlines and cancellations of earlier writes do not harm later ones: neither
+// one that passes between two batches, nor the end of a large write's context when
+// that write is long over.
+func TestStaleWriteDeadline(t *testing.T) {
+	for _, plain := range []bool{false, true} {
+		for _, timeout := range []time.Duration{-1, time.Second} {
+			bubble(t, fmt.Sprintf("plain %v, timeout %v", plain, timeout), func(t *testing.T) {
+				opts := &Options{WriteTimeout: timeout}
+				g := newRig(t, client, opts)
+				if plain {
+					g = newPlainRig(t, client, opts)
+				}
+				ctx, cancel := context.WithCancel(bg)
+				large := writeAsync(ctx, g.c, pattern(50_000))
+				g.wantFrame("a large message", textF(pattern(50_000)))
+				if err := <-large; err != nil {
+					t.Fatal(err)
+				}
+				g.stall()
+				g.c.WriteText(bg, "one")
+				synctest.Wait() // its flusher waits
+				cancel()
+				time.Sleep(999 * time.Millisecond)
+				g.c.WriteText(bg, "two")
+				g.unstall()
+				g.wantFrame("written while a stale context ended", textF("one"))
+				g.wantFrame("written at the same time", textF("two"))
+				synctest.Wait()
+				for i := range 3 {
+					time.Sleep(time.Hour)
+					read := inBackground(func() error { _, _, err := g.c.ReadMessage(bg); return err })
+					synctest.Wait()
+					g.send(textF("question"))
+					<-read
+					if err := g.c.WriteText(bg, fmt.Sprint(i)); err != nil {
+						t.Fatal(err)
+					}
+					g.wantFrame("written later", textF(fmt.Sprint(i)))
+				}
+				wantErr(t, "a large write with that context", g.c.WriteText(ctx, pattern(50_000)), context.Canceled)
+				g.c.WriteText(bg, "three")
+				g.wantFrame("afterwards", textF("three"))
+			})
+		}
+	}
+	bubble(t, "the peer reads in the instant of the deadline", func(t *testing.T) {
+		for range 20 {
+			g := newRig(t, server, &Options{WriteTimeout: time.Second})
+			g.mine.out.room = 10
+			g.c.WriteText(bg, "12345678") // fits exactly
+			synctest.Wait()
+			for i := range 5 {
+				g.c.WriteText(bg, fmt.Sprint("abcdefg", i))
+				time.Sleep(time.Second - 1)
+				synctest.Wait()
+				if _, err := g.readFrame(); err != nil {
+					t.Fatalf("a peer that takes something within WriteTimeout should not be given up: %v", err)
+				}
+				synctest.Wait()
+			}
+			g.c.Close()
+			g.far.Close()
+		}
 	})
 }
 
