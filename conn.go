@@ -178,11 +178,12 @@ func (c *Conn) Shutdown(ctx context.Context, code StatusCode, reason string) err
 	// Messages wait for a while for the next read of a loop that is reading now.
 	if c.in.role.holder.Load() != byApplication {
 		c.in.discarding.Store(true)
-		c.nudgePump()
 	}
+	c.in.impatient.Store(true)
+	c.nudgePump()
 	ctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
 	defer cancel()
-	err := c.pump(ctx, nil, lingerTimeout)
+	err := c.pump(ctx, nil)
 	if err == ctx.Err() {
 		c.abandon(fmt.Errorf("websocket: the peer did not answer the Close frame: %w", err))
 	}
@@ -369,8 +370,8 @@ func (c *Conn) linger(ctx context.Context, by time.Time, complete bool) (role bo
 	buf := getSmallBuffer()
 	defer putBuffer(buf)
 	for time.Now().Before(by) {
-		c.nc.SetReadDeadline(by)
-		if _, err := c.nc.Read(buf); err != nil && !isTimeout(err) {
+		unset := c.nc.SetReadDeadline(by)
+		if _, err := c.nc.Read(buf); err != nil && (unset != nil || !isTimeout(err)) {
 			break
 		}
 	}

@@ -21,6 +21,7 @@ type reader struct {
 	err        atomic.Pointer[error] // why nothing more is read; the first one stays, but for Close
 	limit      atomic.Int64          // the next frame's msgs.limit
 	wanted     atomic.Int32          // calls of the application that wait for a pump to give way
+	impatient  atomic.Bool           // pumps hold a message only for lingerTimeout
 	discarding atomic.Bool           // pumps discard messages
 	want       chan struct{}         // wakes a pump that waits with the role; made by the first, under out.mu
 
@@ -284,9 +285,9 @@ func (c *Conn) waitError(ctx context.Context) error {
 // A pump reads for somebody who waits for a control frame while the application
 // does not read. It reads until done is closed, or ctx or the connection ends,
 // and gives way to the application's reads. A message that it gets it holds for
-// the application, and stops reading; if patience is not 0, only for so long: then
-// this one and those that follow are discarded, as Shutdown wants it.
-func (c *Conn) pump(ctx context.Context, done <-chan struct{}, patience time.Duration) error {
+// the application, and stops reading; once Shutdown has begun, only for a while: then
+// this one and those that follow are discarded.
+func (c *Conn) pump(ctx context.Context, done <-chan struct{}) error {
 	r := &c.in
 	c.out.mu.Lock()
 	if r.want == nil {
@@ -299,7 +300,7 @@ func (c *Conn) pump(ctx context.Context, done <-chan struct{}, patience time.Dur
 		}
 		err := r.ended()
 		if err == nil {
-			err = c.pumpOnce(ctx, done, patience)
+			err = c.pumpOnce(ctx, done)
 		}
 		r.role.give()
 		if err != errGiveWay || isClosed(done) {
@@ -310,7 +311,7 @@ func (c *Conn) pump(ctx context.Context, done <-chan struct{}, patience time.Dur
 
 // pumpOnce pumps with the reader role in hand. It returns errGiveWay when it
 // should be given back for now.
-func (c *Conn) pumpOnce(ctx context.Context, done <-chan struct{}, patience time.Duration) (err error) {
+func (c *Conn) pumpOnce(ctx context.Context, done <-chan struct{}) (err error) {
 	r := &c.in
 	c.watchRead(ctx)
 	r.quit = func() bool { return r.wanted.Load() > 0 || isClosed(done) }
@@ -322,7 +323,7 @@ func (c *Conn) pumpOnce(ctx context.Context, done <-chan struct{}, patience time
 		case r.whole == 0 && r.stream == nil:
 			r.whole, err = c.assemble()
 		default:
-			err = c.pumpWait(ctx, done, patience)
+			err = c.pumpWait(ctx, done)
 		}
 		if err == errMore {
 			err = c.fill(ctx)
@@ -337,10 +338,10 @@ func (c *Conn) pumpOnce(ctx context.Context, done <-chan struct{}, patience time
 
 // pumpWait waits without reading: there is a message in hand that belongs to the
 // application.
-func (c *Conn) pumpWait(ctx context.Context, done <-chan struct{}, patience time.Duration) error {
+func (c *Conn) pumpWait(ctx context.Context, done <-chan struct{}) error {
 	var timeout <-chan time.Time
-	if patience > 0 {
-		timer := time.NewTimer(patience)
+	if c.in.impatient.Load() {
+		timer := time.NewTimer(lingerTimeout)
 		defer timer.Stop()
 		timeout = timer.C
 	}
@@ -436,7 +437,9 @@ func (c *Conn) interrupted(ctx context.Context, err error) error {
 	if !isTimeout(err) {
 		return c.lost(err)
 	}
-	c.nc.SetReadDeadline(time.Time{})
+	if err := c.nc.SetReadDeadline(time.Time{}); err != nil {
+		return c.lost(err)
+	}
 	switch {
 	case r.ended() != nil:
 		return r.ended()

@@ -102,36 +102,69 @@ type Server struct {
 	Options Options
 	Handler Handler
 
-	mu    sync.Mutex
-	conns map[*Conn]struct{} // those whose functions run
-	down  bool               // by Shutdown or Close
-	empty chan struct{}      // closed when it is down and conns is empty; nil until somebody waits
+	mu      sync.Mutex
+	conns   map[*Conn]struct{} // those whose functions run
+	serving int                // handshakes and functions that have begun and not ended
+	down    bool               // by Shutdown or Close
+	empty   chan struct{}      // closed when it is down and serving is 0; nil until somebody waits
 }
 
 // ServeHTTP accepts the handshake with s.Options and runs s.Handler, as described
 // at [Handler]. While the server is shut down it replies with 503.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	down := s.down
-	s.mu.Unlock()
-	if down {
+	if !s.begin() {
 		http.Error(w, "this WebSocket server is shutting down", http.StatusServiceUnavailable)
 		return
 	}
+	handed := false
+	defer func() {
+		if !handed {
+			s.end()
+		}
+	}()
 	c, err := Accept(w, r, &s.Options)
 	if err != nil {
 		return
 	}
+	handed = true
 	if s.add(c) {
 		go s.Handler.serve(c, r, s)
 	} else { // it went down during the handshake
-		go goodbye.serve(c, r, nil)
+		go goodbye.serve(c, r, s)
 	}
 }
 
 // goodbye serves a connection that has come too late.
 var goodbye Handler = func(c *Conn, r *http.Request) {
 	c.Shutdown(r.Context(), StatusGoingAway, "")
+}
+
+// begin takes a place for a handshake and the function after it. It is taken
+// before the handshake, so that Shutdown waits for both.
+func (s *Server) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down {
+		return false
+	}
+	s.serving++
+	return true
+}
+
+// end gives the place back.
+func (s *Server) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.serving--
+	s.signal()
+}
+
+// signal tells those who wait that nothing is left. Called with mu held.
+func (s *Server) signal() {
+	if s.serving == 0 && s.empty != nil {
+		close(s.empty)
+		s.empty = nil
+	}
 }
 
 func (s *Server) add(c *Conn) bool {
@@ -149,12 +182,9 @@ func (s *Server) add(c *Conn) bool {
 
 func (s *Server) remove(c *Conn) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	delete(s.conns, c)
-	if len(s.conns) == 0 && s.empty != nil {
-		close(s.empty)
-		s.empty = nil
-	}
+	s.mu.Unlock()
+	s.end()
 }
 
 // Shutdown makes the closing handshake with every connection, with
@@ -200,9 +230,6 @@ func (s *Server) stop() (conns []*Conn, empty <-chan struct{}) {
 		s.empty = make(chan struct{})
 	}
 	empty = s.empty
-	if len(s.conns) == 0 {
-		close(s.empty)
-		s.empty = nil
-	}
+	s.signal()
 	return conns, empty
 }

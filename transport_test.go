@@ -236,8 +236,11 @@ func TestWrapperIsNotBypassed(t *testing.T) {
 	go p.nc.Write(bytes)
 	wantRead(t, "through a wrapper", c, MessageText, pattern(100_000))
 	for _, n := range []int{10, 100_000} {
-		go c.WriteText(bg, pattern(n))
+		written := inBackground(func() error { return errors.Join(c.WriteText(bg, pattern(n)), c.Flush(bg)) })
 		p.wantFrame("through a wrapper", textF(pattern(n)))
+		if err := <-written; err != nil {
+			t.Fatal(err)
+		}
 	}
 	if wrapped.read.Load() != int64(len(bytes)) || wrapped.written.Load() < 100_010 {
 		t.Errorf("the wrapper's Read and Write should see all bytes, and see %d and %d", wrapped.read.Load(), wrapped.written.Load())

@@ -594,7 +594,10 @@ func (c *Conn) writeDirect(ctx context.Context, h FrameHeader, p []byte) (n int,
 func (c *Conn) writeOut(ctx context.Context, p, q []byte) (n int, err error) {
 	for {
 		piece := p[:min(len(p), int(c.traits.maxWrite))]
-		deadline := c.arm()
+		deadline, err := c.arm()
+		if err != nil {
+			return n, err
+		}
 		if err := ctx.Err(); err != nil { // looked at after arm, which may have undone the interruption
 			return n, err
 		}
@@ -622,7 +625,7 @@ func skip(p, q []byte, n int) ([]byte, []byte) {
 }
 
 // arm sets the deadline of the next write.
-func (c *Conn) arm() time.Time {
+func (c *Conn) arm() (deadline time.Time, err error) {
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
 	return c.armWrite()
@@ -630,7 +633,7 @@ func (c *Conn) arm() time.Time {
 
 // armWrite sets the write deadline: WriteTimeout from now, and not after the end
 // of the connection. Called with out.mu held.
-func (c *Conn) armWrite() (deadline time.Time) {
+func (c *Conn) armWrite() (deadline time.Time, err error) {
 	w := &c.out
 	if w.timeout > 0 {
 		deadline = time.Now().Add(w.timeout)
@@ -638,9 +641,8 @@ func (c *Conn) armWrite() (deadline time.Time) {
 	if !w.endBy.IsZero() && (deadline.IsZero() || w.endBy.Before(deadline)) {
 		deadline = w.endBy
 	}
-	c.nc.SetWriteDeadline(deadline)
 	w.armed = true
-	return deadline
+	return deadline, c.nc.SetWriteDeadline(deadline)
 }
 
 // disarmWrite clears the write deadline: left over and expired, it would make a
@@ -688,7 +690,7 @@ func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 	start := time.Now()
 	c.kick(true)
 
-	err = c.pump(ctx, p.done, 0)
+	err = c.pump(ctx, p.done)
 	rtt = time.Since(start)
 	w.mu.Lock()
 	defer w.mu.Unlock()
