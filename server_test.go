@@ -57,6 +57,8 @@ func (s *site) Addr() net.Addr { return memAddr{} }
 
 type siteKey struct{}
 
+type otherKey struct{}
+
 // newSite serves h, inside a bubble, until the test ends.
 func newSite(t *testing.T, h http.Handler) *site {
 	s := &site{t: t, ends: make(chan net.Conn)}
@@ -194,7 +196,7 @@ func TestHandlerContext(t *testing.T) {
 			if ctx.Value(siteKey{}) != "value" || ctx.Value(http.ServerContextKey) == nil || ctx.Value(http.LocalAddrContextKey) == nil {
 				t.Error("the request's context should have its values")
 			}
-			child, cancel := context.WithTimeout(context.WithValue(ctx, "a", "b"), time.Hour)
+			child, cancel := context.WithTimeout(context.WithValue(ctx, otherKey{}, "b"), time.Hour)
 			defer cancel()
 			stopped := make(chan struct{})
 			context.AfterFunc(child, func() { close(stopped) })
