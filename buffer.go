@@ -18,10 +18,21 @@ var (
 func getSmallBuffer() []byte { return smallBuffers.Get().(*[smallBuffer]byte)[:] }
 func getLargeBuffer() []byte { return largeBuffers.Get().(*[largeBuffer]byte)[:] }
 
+// poison makes putBuffer overwrite what it is given, so that in tests a byte shows
+// which somebody uses that does not belong to him any more. Set before the first
+// connection is made, or never.
+var poison bool
+
 // putBuffer gives back a buffer that getSmallBuffer or getLargeBuffer returned.
 // What has another size, because it has grown beyond them, is left to the
 // garbage collector.
 func putBuffer(b []byte) {
+	if poison {
+		b = b[:cap(b)]
+		for i := range b {
+			b[i] = 0xa5
+		}
+	}
 	switch cap(b) {
 	case smallBuffer:
 		smallBuffers.Put((*[smallBuffer]byte)(b[:smallBuffer]))
