@@ -1,0 +1,63 @@
+package websocket
+
+import "sync"
+
+// Memory that is only needed while bytes are on their way is shared by all
+// connections: a connection that waits holds none of it. There are two sizes, for
+// a little traffic and for much.
+const (
+	smallBuffer = 4 << 10
+	largeBuffer = 64 << 10
+)
+
+var (
+	smallBuffers = sync.Pool{New: func() any { return new([smallBuffer]byte) }}
+	largeBuffers = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
+)
+
+func getSmallBuffer() []byte { return smallBuffers.Get().(*[smallBuffer]byte)[:] }
+func getLargeBuffer() []byte { return largeBuffers.Get().(*[largeBuffer]byte)[:] }
+
+// poison makes putBuffer overwrite what it is given, so that in tests a byte shows
+// which somebody uses that does not belong to him any more. Set before the first
+// connection is made, or never.
+var poison bool
+
+// putBuffer gives back a buffer that getSmallBuffer or getLargeBuffer returned.
+// What has another size, because it has grown beyond them, is left to the
+// garbage collector.
+func putBuffer(b []byte) {
+	if poison {
+		b = b[:cap(b)]
+		for i := range b {
+			b[i] = 0xa5
+		}
+	}
+	switch cap(b) {
+	case smallBuffer:
+		smallBuffers.Put((*[smallBuffer]byte)(b[:smallBuffer]))
+	case largeBuffer:
+		largeBuffers.Put((*[largeBuffer]byte)(b[:largeBuffer]))
+	}
+}
+
+// growBuffer returns b with room for n more bytes, and gives b back if that took
+// another buffer.
+func growBuffer(b []byte, n int) []byte {
+	need := len(b) + n
+	if need <= cap(b) {
+		return b
+	}
+	var grown []byte
+	switch {
+	case need <= smallBuffer:
+		grown = getSmallBuffer()[:0]
+	case need <= largeBuffer:
+		grown = getLargeBuffer()[:0]
+	default:
+		grown = make([]byte, 0, max(need, 2*cap(b)))
+	}
+	grown = append(grown, b...)
+	putBuffer(b)
+	return grown
+}

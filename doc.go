@@ -1,0 +1,49 @@
+// Package websocket implements the WebSocket protocol, RFC 6455, for servers and
+// clients.
+//
+// # Connections
+//
+// A [Conn] is an open connection. A server gets one from a request by [Accept], or
+// runs a function for each with [Handler] or [Server]; a client by [Dial];
+// [NewServerConn] and [NewClientConn] make one of a net.Conn on which the
+// handshake was made by other means. [Options] configures both roles.
+//
+// # Messages
+//
+// What is sent are messages, text in UTF-8 or binary ([MessageType]).
+// [Conn.ReadMessage] and [Conn.AppendMessage] read one whole, [Conn.NextReader] in
+// pieces; [Conn.WriteMessage], [Conn.WriteText] and [Conn.NextWriter] write one.
+// Any number of goroutines may write; one at a time may read.
+//
+// Every call that may wait takes a context. A read that is cancelled, at whatever
+// byte, loses nothing: the next goes on where it stopped.
+//
+// # What an application must do
+//
+//   - Read, so that pings are answered and the peer's close is noticed. Who only
+//     writes calls [Conn.CloseRead].
+//   - Close: [Conn.Shutdown] makes the closing handshake, [Conn.Close] does not
+//     wait for the peer. A Handler's return does it too.
+//   - Take care whose pages may connect: see Options.CheckOrigin, [AllowOrigins].
+//
+// # Errors
+//
+// An error tells what happened and whether the connection is still there. The
+// error of a context leaves it as it was. A [*CloseError] is the Close frame of
+// the peer, a [*ProtocolError] what the peer did against the RFC,
+// [ErrMessageTooBig] a message beyond the read limit, [net.ErrClosed] our own
+// Close, and a [*HandshakeError] an opening handshake that was refused.
+//
+// # Terms
+//
+//   - A frame is the unit of the wire (RFC 6455 5.2): [FrameHeader], [Opcode],
+//     [ParseFrameHeader], [AppendFrameHeader], [Mask].
+//   - A message is one frame or several, fragments (5.4).
+//   - Control frames are Close, ping and pong (5.5). They may stand between the
+//     fragments of a message.
+//   - The opening handshake is an HTTP request and its answer (4): [AcceptKey],
+//     [IsUpgrade], [Subprotocols].
+//   - The closing handshake is a Close frame each way (7): [StatusCode].
+//   - To fail the connection (7.1.7) is to tell the peer a status code and to
+//     close without waiting for its answer.
+package websocket

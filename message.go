@@ -1,0 +1,137 @@
+package websocket
+
+import (
+	"fmt"
+	"unicode/utf8"
+)
+
+// A MessageType says whether a message is text or binary (RFC 6455 5.6). Its
+// values are those of the opcodes.
+type MessageType byte
+
+const (
+	MessageText   = MessageType(OpText)   // UTF-8, checked when it is read
+	MessageBinary = MessageType(OpBinary) // any bytes
+)
+
+func (t MessageType) String() string {
+	switch t {
+	case MessageText:
+		return "text"
+	case MessageBinary:
+		return "binary"
+	}
+	return fmt.Sprintf("invalid message type %d", byte(t))
+}
+
+// An assembler puts data frames together to messages (5.4). It judges what one
+// frame cannot tell by itself: which frame may follow which, how long the message
+// becomes, and whether text is UTF-8 across the joints of its frames.
+type assembler struct {
+	limit int64       // of a message in bytes; negative: none
+	typ   MessageType // of the message in hand; 0 between messages
+	final bool        // the frame in hand is the last of its message
+	size  int64       // of the message, as far as its frames have announced it
+	text  utf8Checker
+}
+
+// between reports that no message has begun that has not ended.
+func (a *assembler) between() bool { return a.typ == 0 }
+
+// beginFrame takes the header of a data frame.
+func (a *assembler) beginFrame(h FrameHeader) error {
+	switch {
+	// 5.4: "a single frame with the FIN bit clear and an opcode other than 0,
+	// followed by zero or more frames with the FIN bit clear and the opcode set to
+	// 0, and terminated by a single frame with the FIN bit set and an opcode of 0"
+	case h.Opcode == OpContinuation && a.between():
+		return protocolError("5.4", "a continuation frame without a message to continue")
+	case h.Opcode != OpContinuation && !a.between():
+		return protocolError("5.4", "a %v frame inside a fragmented message", h.Opcode)
+	}
+	if a.between() {
+		a.typ, a.size = MessageType(h.Opcode), 0
+	}
+	a.final = h.Fin
+	// Checked with the header: nothing beyond the limit is ever read or stored. The
+	// subtraction cannot overflow, as an addition of two announced sizes could.
+	if a.limit >= 0 && h.Length > a.limit-a.size {
+		return &tooBigError{a.limit, uint64(a.size) + uint64(h.Length)}
+	}
+	a.size += h.Length
+	return nil
+}
+
+// payload takes the next bytes of the frame in hand, unmasked, in pieces of any
+// size, so that a bad byte fails as soon as it has arrived.
+func (a *assembler) payload(p []byte) error {
+	if a.typ == MessageText && !a.text.add(p) {
+		return invalidUTF8()
+	}
+	return nil
+}
+
+// endFrame ends the frame in hand, and reports whether that ends the message.
+func (a *assembler) endFrame() (done bool, err error) {
+	if !a.final {
+		return false, nil
+	}
+	if a.typ == MessageText && !a.text.complete() {
+		return true, invalidUTF8()
+	}
+	a.typ = 0
+	return true, nil
+}
+
+// 8.1: "When an endpoint is to interpret a byte stream as UTF-8 but finds that
+// the byte stream is not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail
+// the WebSocket Connection_."
+func invalidUTF8() error {
+	return invalidPayload("8.1", "a text message that is not UTF-8")
+}
+
+// A utf8Checker checks text that comes in pieces. It keeps the beginning of a
+// character that a piece has left incomplete, which is at most three bytes.
+type utf8Checker struct {
+	tail [utf8.UTFMax]byte
+	n    int
+}
+
+// add reports whether what was added so far is, or can still become, UTF-8.
+func (u *utf8Checker) add(p []byte) bool {
+	for u.n > 0 && len(p) > 0 {
+		u.tail[u.n] = p[0]
+		u.n, p = u.n+1, p[1:]
+		// FullRune is also true of what can no longer become a character.
+		if c := u.tail[:u.n]; utf8.FullRune(c) {
+			if r, size := utf8.DecodeRune(c); r == utf8.RuneError && size == 1 {
+				return false
+			}
+			u.n = 0
+		}
+	}
+	whole := len(p) - incompleteTail(p)
+	u.n += copy(u.tail[u.n:], p[whole:])
+	return utf8.Valid(p[:whole])
+}
+
+// complete reports whether the text ends with a whole character, and starts anew.
+func (u *utf8Checker) complete() bool {
+	ok := u.n == 0
+	u.n = 0
+	return ok
+}
+
+// incompleteTail returns how many bytes at the end of p begin a character that p
+// does not complete.
+func incompleteTail(p []byte) int {
+	for n := 1; n < utf8.UTFMax && n <= len(p); n++ {
+		if c := p[len(p)-n:]; utf8.RuneStart(c[0]) {
+			if utf8.FullRune(c) {
+				return 0
+			}
+			return n
+		}
+	}
+	return 0
+}

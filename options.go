@@ -1,0 +1,101 @@
+package websocket
+
+import (
+	"errors"
+	"net/http"
+	"time"
+)
+
+// Options configure a connection of either role. A nil *Options and the zero value
+// of each field stand for the defaults, which are meant to be right for a server
+// on the open Internet. A field that belongs to the other role is an error of
+// [Accept] and [Dial].
+//
+// Options are read when a connection is made and not kept. They may be shared by
+// any number of calls, as long as nobody changes them.
+type Options struct {
+	// Subprotocols (RFC 6455 1.9) in order of preference. A server chooses the
+	// first of its own that the client offers, and none if there is no such; a
+	// client offers all of them. Conn.Subprotocol tells what was agreed on.
+	Subprotocols []string
+
+	// Header holds further fields for the handshake: of the response for a server,
+	// where they are added to what middleware has set on the ResponseWriter
+	// (cookies, for instance), of the request for a client. The fields that the
+	// handshake itself writes cannot be set here.
+	Header http.Header
+
+	// ReadLimit is the size in bytes of the largest message that is read, whole or
+	// streamed. A larger one fails the connection with StatusMessageTooBig, as soon
+	// as a frame announces it. 0 stands for 1 MiB, a negative number for no limit.
+	ReadLimit int64
+
+	// WriteTimeout is for how long a peer may take nothing of what is waiting for
+	// it before it counts as gone and the connection fails. A slow peer that takes
+	// something now and then is not gone. 0 stands for 10 s, a negative duration
+	// for no limit.
+	WriteTimeout time.Duration
+
+	// WriteQueue is how many bytes may wait for a slow peer before writers have to
+	// wait. A larger message is taken when the queue is empty. 0 stands for 64 KiB.
+	WriteQueue int
+
+	// CheckOrigin decides whether a handshake with an Origin header may become a
+	// connection (RFC 6455 10.2). The browser sends that header, and a page from
+	// anywhere may open a connection to any server, with the cookies that belong to
+	// that server. nil accepts pages from the server's own origin only; see
+	// [AllowOrigins] and [AnyOrigin]. Only for a server. It is not called for requests
+	// without an Origin header, which do not come from a browser's page.
+	CheckOrigin func(*http.Request) bool
+
+	// HTTPClient makes the handshake request, and brings proxies, TLS
+	// configuration, cookies and redirect policy along. nil stands for
+	// http.DefaultClient. Only for a client.
+	HTTPClient *http.Client
+}
+
+const (
+	defaultReadLimit    = 1 << 20
+	defaultWriteTimeout = 10 * time.Second
+	defaultWriteQueue   = 64 << 10
+)
+
+// check reports an option that plays no part in role r.
+func (o *Options) check(r role) error {
+	switch {
+	case o == nil:
+		return nil
+	case r == client && o.CheckOrigin != nil:
+		return errors.New("websocket: Options.CheckOrigin is set, which is for servers: a client cannot check the Origin it sends itself")
+	case r == server && o.HTTPClient != nil:
+		return errors.New("websocket: Options.HTTPClient is set, which is for clients: a server makes no request")
+	}
+	return nil
+}
+
+// checkHandshake reports what cannot go into a handshake of role r.
+func (o *Options) checkHandshake(r role) error {
+	return errors.Join(o.check(r), checkSubprotocols(o.Subprotocols), checkOptionsHeader(o.Header))
+}
+
+func (o *Options) readLimit() int64 {
+	if o == nil || o.ReadLimit == 0 {
+		return defaultReadLimit
+	}
+	return o.ReadLimit
+}
+
+// writeTimeout returns a negative duration for none.
+func (o *Options) writeTimeout() time.Duration {
+	if o == nil || o.WriteTimeout == 0 {
+		return defaultWriteTimeout
+	}
+	return o.WriteTimeout
+}
+
+func (o *Options) writeQueue() int {
+	if o == nil || o.WriteQueue <= 0 {
+		return defaultWriteQueue
+	}
+	return o.WriteQueue
+}

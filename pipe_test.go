@@ -1,0 +1,901 @@
+package websocket
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unicode/utf8"
+)
+
+// The vocabulary of the connection's tests: a Conn of either role, and a raw peer
+// that knows frames and nothing else. Between them is a network in memory, which
+// can stall, chop and fail, inside a synctest bubble; or one of the system's.
+
+var bothRoles = []role{server, client}
+
+// bg is the context of calls that a test does not mean to cancel.
+var bg = context.Background()
+
+// A lane is one direction of a connection in memory: the bytes that have been
+// written at one end and not been read at the other.
+type lane struct {
+	mu      sync.Mutex
+	buf     []byte
+	room    int   // bytes that fit in
+	chunk   int   // bytes that one read takes at the most; 0: any number
+	fin     bool  // no more bytes come
+	err     error // what reading it gives, in place of any bytes that are left
+	dead    bool  // nobody will read it
+	changed chan struct{}
+}
+
+func newLane(room int) *lane { return &lane{room: room, changed: make(chan struct{})} }
+
+// update changes the lane and wakes those who wait for a change.
+func (l *lane) update(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f()
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+// take moves bytes to p. If there are none it returns a channel to wait for.
+func (l *lane) take(p []byte) (n int, wait <-chan struct{}, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.err != nil:
+		return 0, nil, l.err
+	case len(l.buf) > 0:
+		if l.chunk > 0 && len(p) > l.chunk {
+			p = p[:l.chunk]
+		}
+		n = copy(p, l.buf)
+		l.buf = l.buf[n:]
+		close(l.changed)
+		l.changed = make(chan struct{})
+		return n, nil, nil
+	case l.fin:
+		return 0, nil, io.EOF
+	}
+	return 0, l.changed, nil
+}
+
+// put appends as much of p as there is room for.
+func (l *lane) put(p []byte) (n int, wait <-chan struct{}, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.dead:
+		return 0, nil, syscall.EPIPE
+	case l.fin:
+		return 0, nil, net.ErrClosed
+	}
+	if n = min(len(p), l.room-len(l.buf)); n <= 0 {
+		return 0, l.changed, nil
+	}
+	l.buf = append(l.buf, p[:n]...)
+	close(l.changed)
+	l.changed = make(chan struct{})
+	return n, nil, nil
+}
+
+// reset makes reading it fail as a TCP reset does: what was on its way is gone.
+func (l *lane) reset() {
+	l.update(func() {
+		if l.err == nil {
+			l.buf, l.err = nil, syscall.ECONNRESET
+		}
+	})
+}
+
+// A limit is a deadline that can be waited for.
+type limit struct {
+	mu    sync.Mutex
+	timer *time.Timer
+	done  chan struct{}
+}
+
+func (d *limit) set(at time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.timer != nil && !d.timer.Stop() {
+		<-d.done // its function has run, or is about to
+	}
+	d.timer = nil
+	if d.done == nil || closed(d.done) {
+		d.done = make(chan struct{})
+	}
+	done := d.done
+	switch left := time.Until(at); {
+	case at.IsZero():
+	case left <= 0:
+		close(done)
+	default:
+		d.timer = time.AfterFunc(left, func() { close(done) })
+	}
+}
+
+func (d *limit) wait() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.done == nil {
+		d.done = make(chan struct{})
+	}
+	return d.done
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// A memConn is an end of a connection in memory, and behaves as a TCP connection
+// does: it can be half closed, and closing it while input is unread, or writing to
+// an end that is closed, resets it. It is a transport as well, with EAGAIN.
+type memConn struct {
+	in, out    *lane
+	rdl, wdl   limit
+	isClosed   atomic.Bool
+	reads      atomic.Int32 // under way
+	writes     atomic.Int32
+	misuse     atomic.Pointer[string]
+	fault      func(op string) error // fails the operation it returns an error for
+	mu         sync.Mutex
+	calls      []string // "try 12", "write 3", ...: what was written, by which call
+	closeDelay time.Duration
+}
+
+const peerRoom = 1 << 30 // a peer is never made to wait
+
+// newMemPipe returns two connected ends. The first one's writes stall when room
+// bytes are on their way.
+func newMemPipe(room int) (a, b *memConn) {
+	ab, ba := newLane(room), newLane(peerRoom)
+	return &memConn{in: ba, out: ab}, &memConn{in: ab, out: ba}
+}
+
+func (m *memConn) enter(op string, busy *atomic.Int32) (leave func(), err error) {
+	if m.fault != nil {
+		if err := m.fault(op); err != nil {
+			return nil, err
+		}
+	}
+	if busy == nil {
+		return func() {}, nil
+	}
+	if busy.Add(1) > 1 {
+		s := "two at once: " + op
+		m.misuse.Store(&s)
+	}
+	return func() { busy.Add(-1) }, nil
+}
+
+func (m *memConn) note(call string, n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.calls = append(m.calls, fmt.Sprint(call, " ", n))
+}
+
+// wrote returns the calls that have written since it was last asked.
+func (m *memConn) wrote() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	calls := m.calls
+	m.calls = nil
+	return calls
+}
+
+func (m *memConn) Read(p []byte) (int, error) {
+	n, _, err := m.receive(func() []byte { return p }, func() {})
+	return n, err
+}
+
+func (m *memConn) receive(space func() []byte, unused func()) (n int, waited bool, err error) {
+	leave, err := m.enter("read", &m.reads)
+	if err != nil {
+		return 0, false, err
+	}
+	defer leave()
+	for {
+		expired := m.rdl.wait()
+		switch {
+		case m.isClosed.Load():
+			return 0, waited, net.ErrClosed
+		case closed(expired):
+			return 0, waited, os.ErrDeadlineExceeded
+		}
+		n, wait, err := m.in.take(space())
+		if n == 0 {
+			unused()
+		}
+		if n > 0 || err != nil {
+			return n, waited, err
+		}
+		waited = true
+		select {
+		case <-wait:
+		case <-expired:
+		}
+	}
+}
+
+func (m *memConn) Write(p []byte) (n int, err error) {
+	leave, err := m.enter("write", &m.writes)
+	if err != nil {
+		if err == io.ErrShortWrite && len(p) > 1 {
+			n, _, _ = m.out.put(p[:len(p)/2])
+		}
+		return n, err
+	}
+	defer leave()
+	m.note("write", len(p))
+	return m.send(p, false)
+}
+
+func (m *memConn) send(p []byte, try bool) (n int, err error) {
+	for {
+		expired := m.wdl.wait()
+		switch {
+		case m.isClosed.Load():
+			return n, net.ErrClosed
+		case closed(expired):
+			return n, os.ErrDeadlineExceeded
+		}
+		k, wait, err := m.out.put(p[n:])
+		n += k
+		switch {
+		case err == syscall.EPIPE:
+			m.in.reset()
+			return n, err
+		case err != nil || n == len(p) || try:
+			return n, err
+		case k > 0:
+			continue
+		}
+		select {
+		case <-wait:
+		case <-expired:
+		}
+	}
+}
+
+func (m *memConn) Close() error {
+	if leave, err := m.enter("close", nil); err != nil {
+		defer m.shut() // as the system does: closed whatever it says
+		return err
+	} else {
+		defer leave()
+	}
+	if m.closeDelay > 0 {
+		time.Sleep(m.closeDelay)
+	}
+	return m.shut()
+}
+
+func (m *memConn) shut() error {
+	if m.isClosed.Swap(true) {
+		return net.ErrClosed
+	}
+	unread := false
+	m.in.update(func() { unread, m.in.dead, m.in.buf = len(m.in.buf) > 0, true, nil })
+	if unread {
+		m.out.reset()
+	}
+	m.out.update(func() { m.out.fin = true })
+	return nil
+}
+
+func (m *memConn) CloseWrite() error {
+	if leave, err := m.enter("closewrite", nil); err != nil {
+		return err
+	} else {
+		defer leave()
+	}
+	m.out.update(func() { m.out.fin = true })
+	return nil
+}
+
+func (m *memConn) SetReadDeadline(at time.Time) error {
+	if _, err := m.enter("setread", nil); err != nil {
+		return err
+	}
+	m.rdl.set(at)
+	return nil
+}
+
+func (m *memConn) SetWriteDeadline(at time.Time) error {
+	if _, err := m.enter("setwrite", nil); err != nil {
+		return err
+	}
+	m.wdl.set(at)
+	return nil
+}
+
+func (m *memConn) SetDeadline(at time.Time) error {
+	m.rdl.set(at)
+	m.wdl.set(at)
+	return nil
+}
+
+func (m *memConn) LocalAddr() net.Addr  { return memAddr{} }
+func (m *memConn) RemoteAddr() net.Addr { return memAddr{} }
+
+type memAddr struct{}
+
+func (memAddr) Network() string { return "memory" }
+func (memAddr) String() string  { return "memory" }
+
+// A memSocket is the transport of a memConn that is to count as a socket.
+type memSocket struct{ *memConn }
+
+func (m memSocket) read(mem memory) (int, bool, error) { return m.receive(mem.space, mem.unused) }
+
+func (m memSocket) tryWrite(p []byte) (int, error) {
+	leave, err := m.enter("try", &m.writes)
+	if err != nil {
+		return 0, err
+	}
+	defer leave()
+	m.note("try", len(p))
+	return m.send(p, true)
+}
+
+func (m memSocket) write(p, q []byte) (int, error) {
+	leave, err := m.enter("write", &m.writes)
+	if err != nil {
+		return 0, err
+	}
+	defer leave()
+	if len(p) == 0 || len(q) == 0 {
+		m.note("write", len(p)+len(q))
+		return m.send(append(p[:len(p):len(p)], q...), false)
+	}
+	m.note("writev", len(p)+len(q))
+	n, err := m.send(p, false)
+	if err != nil {
+		return n, err
+	}
+	k, err := m.send(q, false)
+	return n + k, err
+}
+
+func (m memSocket) traits() traits {
+	return traits{tries: true, vectored: true, resumes: true, maxWrite: 1 << 30}
+}
+
+// A frame is one as the peer sends and sees it, unmasked.
+type frame struct {
+	fin     bool
+	op      Opcode
+	payload string
+}
+
+func textF(s string) frame   { return frame{true, OpText, s} }
+func binaryF(s string) frame { return frame{true, OpBinary, s} }
+func contF(s string) frame   { return frame{true, OpContinuation, s} }
+func pingF(s string) frame   { return frame{true, OpPing, s} }
+func pongF(s string) frame   { return frame{true, OpPong, s} }
+
+func closeF(code StatusCode, reason string) frame {
+	return frame{true, OpClose, string(appendClosePayload(nil, code, reason))}
+}
+
+// open returns f without FIN: more of its message follows.
+func (f frame) open() frame {
+	f.fin = false
+	return f
+}
+
+func (f frame) String() string {
+	s := f.op.String()
+	if !f.fin {
+		s += " (more follows)"
+	}
+	if len(f.payload) > 64 {
+		return fmt.Sprintf("%s %q... of %d bytes", s, f.payload[:32], len(f.payload))
+	}
+	return fmt.Sprintf("%s %q", s, f.payload)
+}
+
+// bytes returns f as an endpoint of role r sends it.
+func (f frame) bytes(r role) []byte {
+	h := FrameHeader{Fin: f.fin, Opcode: f.op, Length: int64(len(f.payload))}
+	if r.masks() {
+		h.Masked, h.MaskKey = true, [4]byte{0x37, 0xfa, 0x21, 0x3d}
+	}
+	b := AppendFrameHeader(nil, h)
+	n := len(b)
+	b = append(b, f.payload...)
+	if h.Masked {
+		Mask(b[n:], b[n:], h.MaskKey, 0)
+	}
+	return b
+}
+
+// A rawPeer is the other end of a connection under test.
+type rawPeer struct {
+	t    testing.TB
+	nc   net.Conn
+	role role
+	rest []byte
+	keys map[[4]byte]bool // masking keys that have come
+}
+
+// write sends bytes as they are.
+func (p *rawPeer) write(b []byte) {
+	p.t.Helper()
+	if _, err := p.nc.Write(b); err != nil {
+		p.t.Fatalf("the peer cannot send: %v", err)
+	}
+}
+
+// send sends frames, in one piece.
+func (p *rawPeer) send(frames ...frame) {
+	p.t.Helper()
+	p.write(session(p.role, frames...))
+}
+
+// session returns the bytes of frames, as an endpoint of role r sends them.
+func session(r role, frames ...frame) []byte {
+	var b []byte
+	for _, f := range frames {
+		b = append(b, f.bytes(r)...)
+	}
+	return b
+}
+
+// readFrame reads the next frame.
+func (p *rawPeer) readFrame() (frame, error) {
+	for {
+		h, n, err := ParseFrameHeader(p.rest)
+		if err == nil && int64(len(p.rest)-n) >= h.Length {
+			if err := h.check(p.role.peer(), false); err != nil {
+				return frame{}, err
+			}
+			payload := p.rest[n : n+int(h.Length)]
+			if h.Masked {
+				if p.keys == nil {
+					p.keys = make(map[[4]byte]bool)
+				}
+				p.keys[h.MaskKey] = true
+				Mask(payload, payload, h.MaskKey, 0)
+			}
+			p.rest = p.rest[n+int(h.Length):]
+			return frame{h.Fin, h.Opcode, string(payload)}, nil
+		}
+		if err != nil && err != io.ErrUnexpectedEOF {
+			return frame{}, err
+		}
+		p.nc.SetReadDeadline(time.Now().Add(30 * time.Second))
+		buf := make([]byte, 64<<10)
+		k, err := p.nc.Read(buf)
+		p.rest = append(p.rest, buf[:k]...)
+		if k == 0 && err != nil {
+			if err == io.EOF && len(p.rest) > 0 {
+				err = fmt.Errorf("%w in the middle of a frame", io.ErrUnexpectedEOF)
+			}
+			return frame{}, err
+		}
+	}
+}
+
+// wantFrame reads a frame, which should be want: why is a sentence about that.
+func (p *rawPeer) wantFrame(why string, want frame) {
+	p.t.Helper()
+	got, err := p.readFrame()
+	if err != nil || got != want {
+		p.t.Fatalf("%s:\nit should send %v\nit sends       %v, %v", why, want, got, err)
+	}
+}
+
+// wantClose reads a Close frame with code, and anything for a reason.
+func (p *rawPeer) wantClose(why string, code StatusCode) {
+	p.t.Helper()
+	got, err := p.readFrame()
+	var e *CloseError
+	if err == nil && got.op == OpClose {
+		e, err = parseClosePayload([]byte(got.payload))
+	}
+	if e == nil || err != nil || e.Code != code {
+		p.t.Fatalf("%s: it should send Close %v, and sends %v, %v", why, code, got, err)
+	}
+}
+
+// wantMessage reads a message, in one frame or more, and returns the number.
+func (p *rawPeer) wantMessage(why string, op Opcode, want string) (frames int) {
+	p.t.Helper()
+	var got strings.Builder
+	for {
+		f, err := p.readFrame()
+		if err != nil || f.op != op {
+			p.t.Fatalf("%s: it should send a %v frame, and sends %v, %v", why, op, f, err)
+		}
+		got.WriteString(f.payload)
+		frames++
+		if f.fin {
+			break
+		}
+		op = OpContinuation
+	}
+	if got.String() != want {
+		p.t.Fatalf("%s: it should send a message of %d bytes, and sends another of %d", why, len(want), got.Len())
+	}
+	return frames
+}
+
+// wantEOF checks that the other side ends the TCP connection in an orderly way.
+func (p *rawPeer) wantEOF(why string) {
+	p.t.Helper()
+	if f, err := p.readFrame(); err != io.EOF {
+		p.t.Fatalf("%s: it should close the TCP connection, but: %v, %v", why, f, err)
+	}
+}
+
+// wantSilence checks that nothing has come which was not read.
+func (p *rawPeer) wantSilence(why string) {
+	p.t.Helper()
+	p.nc.SetReadDeadline(time.Now().Add(time.Millisecond))
+	var b [1]byte
+	if n, err := p.nc.Read(b[:]); n > 0 || len(p.rest) > 0 || !isTimeout(err) {
+		p.t.Fatalf("%s: it should send nothing, but: %d bytes, %v", why, n+len(p.rest), err)
+	}
+}
+
+// bubble runs f with a clock of its own, as a subtest of that name if it has one.
+// What f leaves behind, a goroutine or a timer, fails it.
+func bubble(t *testing.T, name string, f func(t *testing.T)) {
+	t.Helper()
+	run := func(t *testing.T) { t.Helper(); synctest.Test(t, f) }
+	if name == "" {
+		run(t)
+	} else {
+		t.Run(name, run)
+	}
+}
+
+// A rig is a connection under test in memory, and its peer.
+type rig struct {
+	*rawPeer
+	c    *Conn
+	mine *memConn // the connection's end
+	far  *memConn // the peer's
+}
+
+// newRig makes a connection of role r over a socket in memory, inside a bubble.
+// It is closed at the end of the test.
+func newRig(t testing.TB, r role, opts *Options) *rig {
+	g := newPlainRig(t, r, opts)
+	g.c.t = memSocket{g.mine}
+	g.c.traits = g.c.t.traits()
+	return g
+}
+
+// newPlainRig is newRig over what is not known to be a socket.
+func newPlainRig(t testing.TB, r role, opts *Options) *rig {
+	mine, far := newMemPipe(64 << 10)
+	g := &rig{rawPeer: &rawPeer{t: t, nc: far, role: r.peer()}, mine: mine, far: far}
+	g.c = newConn(mine, r, opts, "", nil)
+	t.Cleanup(func() {
+		far.Close()
+		g.c.Close()
+		if s := mine.misuse.Load(); s != nil {
+			t.Errorf("calls on the net.Conn overlap: %s", *s)
+		}
+	})
+	return g
+}
+
+// stall lets nothing more reach the peer than what is on the way, until unstall.
+func (g *rig) stall() { g.mine.out.update(func() { g.mine.out.room = 0 }) }
+func (g *rig) unstall() {
+	g.mine.out.update(func() { g.mine.out.room = 64 << 10 })
+}
+
+// onBoth runs f in a bubble for a connection of each role.
+func onBoth(t *testing.T, opts *Options, f func(t *testing.T, g *rig)) {
+	t.Helper()
+	for _, r := range bothRoles {
+		bubble(t, r.String(), func(t *testing.T) { f(t, newRig(t, r, opts)) })
+	}
+}
+
+// took returns how long f takes.
+func took(f func()) time.Duration {
+	start := time.Now()
+	f()
+	return time.Since(start)
+}
+
+// inBackground runs f and returns a channel for its result.
+func inBackground[T any](f func() T) <-chan T {
+	result := make(chan T, 1)
+	go func() { result <- f() }()
+	return result
+}
+
+// wantRead reads a message, which should be want.
+func wantRead(t testing.TB, why string, c *Conn, typ MessageType, want string) {
+	t.Helper()
+	gotTyp, got, err := c.ReadMessage(bg)
+	if err != nil || gotTyp != typ || string(got) != want {
+		t.Fatalf("%s: ReadMessage should return %v %.40q (%d bytes), and returns %v %.40q (%d bytes), %v",
+			why, typ, want, len(want), gotTyp, got, len(got), err)
+	}
+}
+
+// readErr reads until an error comes.
+func readErr(c *Conn) error {
+	for {
+		if _, _, err := c.ReadMessage(bg); err != nil {
+			return err
+		}
+	}
+}
+
+// wantErr checks that err is target.
+func wantErr(t testing.TB, why string, err, target error) {
+	t.Helper()
+	if !errors.Is(err, target) {
+		t.Errorf("%s: the error should be %q, and is %v", why, target, err)
+	}
+}
+
+// wantCloseError checks that err is the peer's Close frame with code.
+func wantCloseError(t testing.TB, why string, err error, code StatusCode) {
+	t.Helper()
+	var e *CloseError
+	if !errors.As(err, &e) || e.Code != code {
+		t.Errorf("%s: the error should be the peer's Close with %v, and is %v", why, code, err)
+	}
+}
+
+// wantProtocolError checks that err is a *ProtocolError with code.
+func wantProtocolError(t testing.TB, why string, err error, code StatusCode) {
+	t.Helper()
+	var e *ProtocolError
+	if !errors.As(err, &e) || e.Code != code {
+		t.Errorf("%s: the error should be a *ProtocolError with %v, and is %v", why, code, err)
+	}
+}
+
+// pattern returns n bytes of UTF-8, different everywhere, with characters of one
+// to four bytes in it.
+func pattern(n int) string {
+	text := patternText()
+	k := n
+	for !utf8.RuneStart(text[k]) {
+		k--
+	}
+	return text[:k] + strings.Repeat("x", n-k)
+}
+
+var patternText = sync.OnceValue(func() string {
+	var b strings.Builder
+	for i := 0; b.Len() < 3<<20; i++ {
+		fmt.Fprintf(&b, "%d é€😀 ", i)
+	}
+	return b.String()
+})
+
+// A network is a way to connect two ends through the system.
+type network struct {
+	name    string
+	connect func(t testing.TB) (serverEnd, clientEnd net.Conn)
+}
+
+var networks = []network{
+	{"tcp", func(t testing.TB) (net.Conn, net.Conn) { return listenAndDial(t, "tcp", "127.0.0.1:0") }},
+	{"unix", func(t testing.TB) (net.Conn, net.Conn) {
+		dir, err := os.MkdirTemp("", "ws") // t.TempDir is too long for a socket's name
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { os.RemoveAll(dir) })
+		return listenAndDial(t, "unix", filepath.Join(dir, "s"))
+	}},
+	{"tls", func(t testing.TB) (net.Conn, net.Conn) {
+		s, c := listenAndDial(t, "tcp", "127.0.0.1:0")
+		return overTLS(t, s, c)
+	}},
+}
+
+func listenAndDial(t testing.TB, network, addr string) (serverEnd, clientEnd net.Conn) {
+	l, err := net.Listen(network, addr)
+	if err != nil {
+		t.Skipf("no %s here: %v", network, err)
+	}
+	defer l.Close()
+	dialed := inBackground(func() net.Conn {
+		nc, err := net.Dial(network, l.Addr().String())
+		if err != nil {
+			t.Error(err)
+		}
+		return nc
+	})
+	serverEnd, err = l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return serverEnd, <-dialed
+}
+
+// overTLS makes a TLS connection of two connected ends.
+func overTLS(t testing.TB, s, c net.Conn) (serverEnd, clientEnd *tls.Conn) {
+	cert, pool := certificate(t)
+	serverEnd = tls.Server(s, &tls.Config{Certificates: []tls.Certificate{cert}})
+	clientEnd = tls.Client(c, &tls.Config{RootCAs: pool, ServerName: "test.example"})
+	done := inBackground(clientEnd.Handshake)
+	if err := serverEnd.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	return serverEnd, clientEnd
+}
+
+var certificate = func() func(testing.TB) (tls.Certificate, *x509.CertPool) {
+	type made struct {
+		cert tls.Certificate
+		pool *x509.CertPool
+		err  error
+	}
+	once := sync.OnceValue(func() (m made) {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			return made{err: err}
+		}
+		// Wide enough for the clock of a bubble, which begins at 2000-01-01.
+		template := &x509.Certificate{
+			SerialNumber: big.NewInt(1),
+			DNSNames:     []string{"test.example"},
+			NotBefore:    time.Unix(0, 0),
+			NotAfter:     time.Unix(1<<33, 0),
+			IsCA:         true, BasicConstraintsValid: true,
+		}
+		der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+		if err != nil {
+			return made{err: err}
+		}
+		leaf, err := x509.ParseCertificate(der)
+		if err != nil {
+			return made{err: err}
+		}
+		pool := x509.NewCertPool()
+		pool.AddCert(leaf)
+		return made{tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool, nil}
+	})
+	return func(t testing.TB) (tls.Certificate, *x509.CertPool) {
+		m := once()
+		if m.err != nil {
+			t.Fatal(m.err)
+		}
+		return m.cert, m.pool
+	}
+}()
+
+// newNetPair makes a connection of role r over a network of the system. At the end
+// of the test it and the peer are closed, and nothing of them may be left.
+func newNetPair(t testing.TB, n network, r role, opts *Options) (*Conn, *rawPeer) {
+	watchLeaks(t)
+	s, cl := n.connect(t)
+	mine, far := s, cl
+	if r == client {
+		mine, far = cl, s
+	}
+	c := newConn(mine, r, opts, "", nil)
+	t.Cleanup(func() {
+		far.Close()
+		c.Close()
+	})
+	return c, &rawPeer{t: t, nc: far, role: r.peer()}
+}
+
+// onNetworks runs f over every network, for a connection of each role.
+func onNetworks(t *testing.T, opts *Options, f func(t *testing.T, c *Conn, p *rawPeer)) {
+	t.Helper()
+	for _, n := range networks {
+		for _, r := range bothRoles {
+			t.Run(n.name+" "+r.String(), func(t *testing.T) {
+				c, p := newNetPair(t, n, r, opts)
+				f(t, c, p)
+			})
+		}
+	}
+}
+
+// watchLeaks checks at the end of the test that there are no more goroutines and
+// descriptors than now.
+func watchLeaks(t testing.TB) {
+	goroutines, files := runtime.NumGoroutine(), openFiles()
+	t.Cleanup(func() {
+		ok := eventually(func() bool {
+			return runtime.NumGoroutine() <= goroutines && openFiles() <= files
+		})
+		if !ok {
+			stacks := make([]byte, 64<<10)
+			t.Errorf("after the test: %d goroutines, before: %d; %d descriptors, before: %d\n%s",
+				runtime.NumGoroutine(), goroutines, openFiles(), files, stacks[:runtime.Stack(stacks, true)])
+		}
+	})
+}
+
+// openFiles counts the process's descriptors where the system tells.
+func openFiles() int {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return 0
+	}
+	return len(entries)
+}
+
+// eventually waits until ok, where there is no clock of a bubble to wait with, and
+// reports whether that came true within 5 s.
+func eventually(ok func() bool) bool {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(5 * time.Second); !ok(); <-tick.C {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
+}
+
+// The vocabulary's own grammar: what the tests lean on.
+func TestMemPipe(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		a, b := newMemPipe(4)
+		if n, err := (memSocket{a}).tryWrite([]byte("abcdef")); n != 4 || err != nil {
+			t.Fatalf("a try writes what fits, 4 bytes, and not %d, %v", n, err)
+		}
+		a.SetWriteDeadline(time.Now().Add(time.Second))
+		if n, err := a.Write([]byte("ef")); n != 0 || !isTimeout(err) {
+			t.Fatalf("a write waits for room until its deadline: %d, %v", n, err)
+		}
+		a.SetWriteDeadline(time.Time{})
+		got := inBackground(func() string {
+			p := make([]byte, 6)
+			io.ReadFull(b, p)
+			return string(p)
+		})
+		if n, err := a.Write([]byte("ef")); n != 2 || err != nil || <-got != "abcdef" {
+			t.Fatalf("bytes arrive in order: %d, %v", n, err)
+		}
+		b.Write([]byte("unread"))
+		a.Write([]byte("lost"))
+		a.Close()
+		if _, err := b.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+			t.Fatalf("closing with unread input resets: %v", err)
+		}
+		b.Close()
+	})
+	if !bytes.Equal([]byte(pattern(1000)), bytes.ToValidUTF8([]byte(pattern(1000)), nil)) || len(pattern(1001)) != 1001 {
+		t.Fatal("pattern is not UTF-8 of the size asked for")
+	}
+}

@@ -1,0 +1,835 @@
+package websocket
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+)
+
+// A reader is the receiving direction of a Conn. What has been parsed of a frame
+// and assembled of a message lives here and never on a stack, so that a read which
+// is cancelled at any byte loses nothing: the next goes on where it stopped.
+type reader struct {
+	// role is held by the one who reads: a call of the application, a pump, or
+	// finish in the end. It guards all fields but those of the second group.
+	role slot
+
+	err        atomic.Pointer[error] // why nothing more is read; the first one stays, but for Close
+	limit      atomic.Int64          // the next frame's msgs.limit
+	wanted     atomic.Int32          // calls of the application that wait for a pump to give way
+	impatient  atomic.Bool           // pumps hold a message only for lingerTimeout
+	discarding atomic.Bool           // pumps discard messages
+	want       chan struct{}         // wakes a pump that waits with the role; made by the first, under out.mu
+
+	// Bytes that have arrived. While the reader waits for more, it has none of
+	// these, and block has been given back: waiting costs no memory.
+	block  []byte // from the pool, or nil
+	unread []byte // the end of block
+	target []byte // what the next fill is to read into instead: a large payload's own memory
+	landed int    // bytes that it has put there
+
+	large bool  // the next block is a large one
+	spare uint8 // large blocks in a row that a small one would have done for
+
+	// The frame in hand.
+	stage   stage
+	header  [maxFrameHeader]byte // as much as has come of one that has come in pieces
+	nheader uint8
+	whole   MessageType // of the message in hand, if partial is all of it; else 0
+	frame   FrameHeader
+	left    int64 // bytes of its payload that have not been taken yet
+	control []byte
+
+	// The message in hand.
+	msgs    assembler
+	partial []byte         // what a read that did not finish has left, or a pump has read
+	stream  *messageReader // who reads it in pieces
+
+	// The context that interrupts reads; kept from call to call.
+	watch watch
+	quit  func() bool // set by a pump: it has no more reason to read
+}
+
+// Who holds the reader role.
+const (
+	byApplication int32 = 1 + iota
+	byPump
+	byFinish
+)
+
+// A stage says what the next byte belongs to.
+type stage byte
+
+const (
+	atHeader stage = iota
+	atControl
+	atData
+)
+
+var (
+	errConcurrentRead = errors.New("websocket: somebody else is reading from this connection: one goroutine at a time may, and CloseRead takes it over")
+	errDiscarded      = errors.New("websocket: this message's reader is out of date: a later read has discarded the rest of the message")
+
+	// Never seen outside.
+	errMore    = errors.New("websocket: the parser needs more bytes")
+	errGiveWay = errors.New("websocket: a pump gave way")
+)
+
+func (r *reader) init(opts *Options, buffered []byte) {
+	r.limit.Store(opts.readLimit())
+	r.unread = buffered
+}
+
+// SetReadLimit sets the size in bytes of the largest message that is read, as
+// [Options].ReadLimit does, but with 0 for 0. It holds from the next frame on.
+func (c *Conn) SetReadLimit(n int64) { c.in.limit.Store(n) }
+
+// ReadMessage reads the next message. It answers pings and handles the other
+// control frames that come before and in between. The bytes belong to the caller.
+//
+// When ctx ends first, ReadMessage returns its error and nothing is lost: the next
+// read, by whichever method, goes on where this one stopped. All other errors are
+// final: a [*CloseError] when the peer has closed the connection, a
+// [*ProtocolError] when it broke the protocol, an error that wraps
+// [ErrMessageTooBig] when the message exceeds the read limit, one that wraps
+// [io.ErrUnexpectedEOF] or the network's error when the connection was lost, and
+// [net.ErrClosed] after Close.
+func (c *Conn) ReadMessage(ctx context.Context) (MessageType, []byte, error) {
+	return c.AppendMessage(ctx, nil)
+}
+
+// AppendMessage is [Conn.ReadMessage] into memory of the caller: it appends the
+// message to dst and returns the extended slice, which is a new one only if dst
+// had no room. On an error it returns dst as it was.
+func (c *Conn) AppendMessage(ctx context.Context, dst []byte) (MessageType, []byte, error) {
+	if err := c.beginRead(ctx); err != nil {
+		return 0, dst, err
+	}
+	defer c.endRead()
+	r := &c.in
+	if err := c.discardStream(ctx); err != nil {
+		return 0, dst, err
+	}
+	if cap(dst) > 0 {
+		r.partial = append(dst, r.partial...)
+	}
+	typ, err := c.assemble()
+	for err == errMore {
+		if err = c.fill(ctx); err == nil {
+			typ, err = c.assemble()
+		}
+	}
+	if err == nil {
+		p := r.partial
+		r.partial = nil
+		return typ, p, nil
+	}
+	if cap(dst) > 0 {
+		r.partial = append([]byte(nil), r.partial[len(dst):]...)
+	}
+	return 0, dst, err
+}
+
+// NextReader returns a reader of the next message, for messages that are not to
+// be in memory as a whole. Its Read returns [io.EOF] at the end of the message,
+// and the errors of [Conn.ReadMessage]; ctx interrupts it in the same way, and
+// loses nothing. The next read of a message, by whichever method, discards what
+// was not read of this one.
+func (c *Conn) NextReader(ctx context.Context) (MessageType, io.Reader, error) {
+	if err := c.beginRead(ctx); err != nil {
+		return 0, nil, err
+	}
+	defer c.endRead()
+	r := &c.in
+	if err := c.discardStream(ctx); err != nil {
+		return 0, nil, err
+	}
+	typ := r.whole
+	if typ == 0 {
+		err := c.toData()
+		for err == errMore {
+			if err = c.fill(ctx); err == nil {
+				err = c.toData()
+			}
+		}
+		if err != nil {
+			return 0, nil, err
+		}
+		typ = r.msgs.typ
+	}
+	r.stream = &messageReader{c: c, ctx: ctx}
+	return typ, r.stream, nil
+}
+
+// discarded is the reader of a message that nobody wants the rest of.
+var discarded = new(messageReader)
+
+// A messageReader reads one message in pieces.
+type messageReader struct {
+	c   *Conn
+	ctx context.Context
+	eof bool
+}
+
+func (m *messageReader) Read(p []byte) (int, error) {
+	if m.eof {
+		return 0, io.EOF
+	}
+	c := m.c
+	if err := c.beginRead(m.ctx); err != nil {
+		return 0, err
+	}
+	defer c.endRead()
+	if c.in.stream != m {
+		return 0, errDiscarded
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	n, err := c.readStream(p)
+	for err == errMore {
+		if err = c.fill(m.ctx); err == nil {
+			n, err = c.readStream(p)
+		}
+	}
+	m.eof = err == io.EOF
+	return n, err
+}
+
+// CloseRead reads on behalf of an application that only writes: it answers pings,
+// notices when the peer closes the connection, and discards messages. The context
+// that it returns is derived from ctx and ends with the connection, or when ctx
+// does, and then nothing is read any more. The application cannot read meanwhile.
+func (c *Conn) CloseRead(ctx context.Context) context.Context {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		err := c.beginRead(ctx)
+		if err == nil {
+			for err == nil {
+				if err = c.discard(); err == errMore {
+					err = c.fill(ctx)
+				}
+			}
+			c.endRead()
+		}
+		cancel(err)
+	}()
+	return ctx
+}
+
+// beginRead takes the reader role for a call of the application.
+func (c *Conn) beginRead(ctx context.Context) error {
+	r := &c.in
+	if err := r.ended(); err != nil {
+		return err
+	}
+	if !r.role.tryTake(byApplication) {
+		if r.role.holder.Load() == byApplication {
+			return errConcurrentRead
+		}
+		if !c.claim(ctx) {
+			return c.waitError(ctx)
+		}
+	}
+	if err := r.ended(); err != nil { // what has ended it has interrupted the last reader, not us
+		r.role.give()
+		return err
+	}
+	c.watchRead(ctx)
+	return nil
+}
+
+func (c *Conn) endRead() {
+	r := &c.in
+	r.tidy()
+	r.role.give()
+}
+
+// claim takes the reader role for the application from a pump, which gives way.
+func (c *Conn) claim(ctx context.Context) bool {
+	r := &c.in
+	r.wanted.Add(1)
+	defer r.wanted.Add(-1)
+	c.nudgePump()
+	c.interruptRead()
+	return r.role.take(ctx, byApplication, nil, c.lifetime().Done())
+}
+
+// nudgePump makes a pump that holds a message look whether it still should.
+func (c *Conn) nudgePump() {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	if c.in.want != nil {
+		select {
+		case c.in.want <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// waitError tells why a wait for the reader role, or with it, was given up.
+func (c *Conn) waitError(ctx context.Context) error {
+	if err := c.in.ended(); err != nil {
+		return err
+	}
+	if err := c.cause(); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// A pump reads for somebody who waits for a control frame while the application
+// does not read. It reads until done is closed, or ctx or the connection ends,
+// and gives way to the application's reads. A message that it gets it holds for
+// the application, and stops reading; once Shutdown has begun, only for a while: then
+// this one and those that follow are discarded.
+func (c *Conn) pump(ctx context.Context, done <-chan struct{}) error {
+	r := &c.in
+	c.out.mu.Lock()
+	if r.want == nil {
+		r.want = make(chan struct{}, 1)
+	}
+	c.out.mu.Unlock()
+	for {
+		if !r.role.take(ctx, byPump, done, c.lifetime().Done()) {
+			return c.waitError(ctx)
+		}
+		err := r.ended()
+		if err == nil {
+			err = c.pumpOnce(ctx, done)
+		}
+		r.role.give()
+		if err != errGiveWay || isClosed(done) {
+			return err
+		}
+	}
+}
+
+// pumpOnce pumps with the reader role in hand. It returns errGiveWay when it
+// should be given back for now.
+func (c *Conn) pumpOnce(ctx context.Context, done <-chan struct{}) (err error) {
+	r := &c.in
+	c.watchRead(ctx)
+	r.quit = func() bool { return r.wanted.Load() > 0 || isClosed(done) }
+	defer func() { r.quit = nil }()
+	for err == nil && (r.landed > 0 || !r.quit()) {
+		switch {
+		case r.landed == 0 && r.discarding.Load():
+			err = c.discard()
+		case r.whole == 0 && r.stream == nil:
+			r.whole, err = c.assemble()
+		default:
+			err = c.pumpWait(ctx, done)
+		}
+		if err == errMore {
+			err = c.fill(ctx)
+		}
+	}
+	r.tidy()
+	if err == nil {
+		err = errGiveWay
+	}
+	return err
+}
+
+// pumpWait waits without reading: there is a message in hand that belongs to the
+// application.
+func (c *Conn) pumpWait(ctx context.Context, done <-chan struct{}) error {
+	var timeout <-chan time.Time
+	if c.in.impatient.Load() {
+		timer := time.NewTimer(lingerTimeout)
+		defer timer.Stop()
+		timeout = timer.C
+	}
+	select {
+	case <-c.in.want:
+		return nil
+	case <-done:
+		return nil
+	case <-timeout:
+		c.in.discarding.Store(true)
+		return nil
+	case <-ctx.Done():
+	case <-c.lifetime().Done():
+	}
+	return c.waitError(ctx)
+}
+
+func isClosed(done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	default:
+		return false
+	}
+}
+
+// end ends the reading because of err, if nothing has before, and returns the
+// reason that holds.
+func (r *reader) end(err error) error {
+	r.err.CompareAndSwap(nil, &err)
+	return r.ended()
+}
+
+// close ends the reading whatever has happened before.
+func (r *reader) close() {
+	err := net.ErrClosed
+	r.err.Store(&err)
+}
+
+func (r *reader) ended() error {
+	if p := r.err.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// watchRead makes the end of ctx interrupt reads, but for a context that ends with
+// the connection, which interrupts them anyhow.
+func (c *Conn) watchRead(ctx context.Context) {
+	if x, ok := ctx.(*requestContext); ok && x.c == c {
+		c.in.watch.off()
+		return
+	}
+	c.in.watch.on(ctx, c, (*Conn).interruptRead)
+}
+
+func (c *Conn) interruptRead() { c.nc.SetReadDeadline(past) }
+
+// A watch calls a function when a context ends. It is kept from call to call, so
+// that the same context costs nothing again; the function may thus be called when
+// nobody waits for it any more.
+type watch struct {
+	done <-chan struct{}
+	stop func() bool
+}
+
+// on watches ctx instead of what was watched before. Channels are compared, since
+// comparing contexts can panic.
+func (w *watch) on(ctx context.Context, c *Conn, interrupt func(*Conn)) {
+	done := ctx.Done()
+	if done == w.done {
+		return
+	}
+	w.off()
+	if done != nil {
+		w.done, w.stop = done, context.AfterFunc(ctx, func() { interrupt(c) })
+	}
+}
+
+func (w *watch) off() {
+	if w.stop != nil {
+		w.stop()
+	}
+	*w = watch{}
+}
+
+// interrupted judges an error of the transport. It returns nil if that was the
+// echo of an interruption which no longer matters. This is the only place where a
+// past deadline is cleared, and it is cleared before the reasons are looked at: a
+// reason that comes later sets it again.
+func (c *Conn) interrupted(ctx context.Context, err error) error {
+	r := &c.in
+	if !isTimeout(err) {
+		return c.lost(err)
+	}
+	if err := c.nc.SetReadDeadline(time.Time{}); err != nil {
+		return c.lost(err)
+	}
+	switch {
+	case r.ended() != nil:
+		return r.ended()
+	case r.watch.done != nil && ctx.Err() != nil:
+		r.watch.off() // it has fired and will not again
+		return ctx.Err()
+	case r.quit != nil && r.quit():
+		return errGiveWay
+	}
+	return nil
+}
+
+func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+
+// fill waits for more bytes. All waiting is done here, at the bottom of a call of
+// the application, and none by the parser below: so the stack of a goroutine that
+// waits stays at the 2 KiB that it has begun with, and needs no buffer either.
+func (c *Conn) fill(ctx context.Context) error {
+	r := &c.in
+	r.release()
+	for idle := 0; ; idle++ {
+		n, waited, err := c.t.read(r)
+		if n > 0 {
+			if waited {
+				c.out.lone.Store(true)
+			}
+			r.filled(n)
+			return nil
+		}
+		if err == nil && idle == 100 {
+			err = io.ErrNoProgress
+		}
+		if err != nil {
+			if err = c.interrupted(ctx, err); err != nil {
+				r.target = nil
+				return err
+			}
+		}
+	}
+}
+
+// filled counts n bytes that a fill has brought.
+func (r *reader) filled(n int) {
+	if r.target != nil {
+		r.landed, r.target = n, nil
+		return
+	}
+	r.unread = r.block[:n]
+	r.adapt(n)
+}
+
+// The reader as the transport's memory.
+
+func (r *reader) direct() bool { return r.target != nil }
+
+func (r *reader) space() []byte {
+	switch {
+	case r.target != nil:
+		return r.target
+	case r.block != nil:
+	case r.large:
+		r.block = getLargeBuffer()
+	default:
+		r.block = getSmallBuffer()
+	}
+	return r.block
+}
+
+func (r *reader) unused() {
+	if r.target == nil {
+		r.release()
+	}
+}
+
+func (r *reader) release() {
+	if r.block != nil {
+		putBuffer(r.block)
+	}
+	r.block, r.unread = nil, nil
+}
+
+// tidy gives the block back if nothing in it is unread.
+func (r *reader) tidy() {
+	if len(r.unread) == 0 {
+		r.release()
+	}
+}
+
+// adapt chooses the size of the next block by what the last brought: a full one
+// asks for a large one, and only a row of nearly empty ones for a small one again.
+func (r *reader) adapt(n int) {
+	switch {
+	case n == len(r.block):
+		r.large, r.spare = true, 0
+	case n > smallBuffer/2:
+		r.spare = 0
+	case r.large:
+		if r.spare++; r.spare == 16 {
+			r.large, r.spare = false, 0
+		}
+	}
+}
+
+// blockSize is the size of the next block.
+func (r *reader) blockSize() int64 {
+	if r.large {
+		return largeBuffer
+	}
+	return smallBuffer
+}
+
+// The parser: it takes what has arrived, and returns errMore when that is not
+// enough. Called again after a fill, it goes on where it stopped.
+
+// readHeader takes the header of the next frame. One that comes in pieces is
+// gathered apart, so that waiting for the rest needs no block.
+func (r *reader) readHeader() (err error) {
+	var n int
+	if r.nheader == 0 {
+		if r.frame, n, err = ParseFrameHeader(r.unread); err != io.ErrUnexpectedEOF {
+			r.unread = r.unread[n:]
+			return err
+		}
+	}
+	for len(r.unread) > 0 {
+		r.header[r.nheader] = r.unread[0]
+		r.nheader++
+		r.unread = r.unread[1:]
+		if r.frame, _, err = ParseFrameHeader(r.header[:r.nheader]); err != io.ErrUnexpectedEOF {
+			r.nheader = 0
+			return err
+		}
+	}
+	return errMore
+}
+
+// toData goes on to the next data frame, and handles the control frames before
+// it. It returns at once if there is a data frame in hand.
+func (c *Conn) toData() error {
+	r := &c.in
+	for r.stage != atData {
+		if r.stage == atHeader {
+			if err := c.beginFrame(); err != nil {
+				return err
+			}
+		}
+		if r.stage == atControl {
+			if err := c.readControl(); err != nil {
+				return err
+			}
+			if r.quit != nil && r.quit() {
+				return errGiveWay
+			}
+		}
+	}
+	return nil
+}
+
+// beginFrame takes the header of the next frame in hand.
+func (c *Conn) beginFrame() error {
+	r := &c.in
+	err := r.readHeader()
+	if err == errMore {
+		return err
+	}
+	if err == nil {
+		err = r.frame.check(c.role.peer(), false)
+	}
+	control := r.frame.Opcode.IsControl()
+	if err == nil && !control {
+		r.msgs.limit = r.limit.Load()
+		err = r.msgs.beginFrame(r.frame)
+	}
+	if err != nil {
+		return c.fail(err)
+	}
+	r.left, r.stage = r.frame.Length, atData
+	if control {
+		r.stage = atControl
+	}
+	return nil
+}
+
+// readControl takes the payload of a control frame, and does what the frame asks
+// for.
+func (c *Conn) readControl() error {
+	r := &c.in
+	p := r.take()
+	if r.left > 0 {
+		r.control = append(r.control, p...)
+		return errMore
+	}
+	if r.control != nil {
+		p = append(r.control, p...)
+		r.control = nil
+	}
+	r.stage = atHeader
+	switch r.frame.Opcode {
+	case OpPing:
+		c.pong(p)
+	case OpPong:
+		c.ponged(p)
+	case OpClose:
+		e, err := parseClosePayload(p)
+		if err != nil {
+			return c.fail(err)
+		}
+		return c.receivedClose(e)
+	}
+	return nil
+}
+
+// take returns what has arrived of the frame's payload, unmasked in place. It is
+// good until the next fill.
+func (r *reader) take() []byte {
+	p := r.unread[:min(r.left, int64(len(r.unread)))]
+	r.unread = r.unread[len(p):]
+	r.unmask(p, p)
+	return p
+}
+
+// unmask copies p, the next bytes of the frame's payload, to dst, unmasked, and
+// counts them as taken.
+func (r *reader) unmask(dst, p []byte) {
+	if r.frame.Masked {
+		Mask(dst, p, r.frame.MaskKey, int(r.frame.Length-r.left)&3)
+	} else {
+		copy(dst, p)
+	}
+	r.left -= int64(len(p))
+}
+
+// readPayload takes the next bytes of a data frame's payload into p, which is not
+// longer than what is left of it. If there are none it may ask the next fill to
+// put them there: then it has to be called with the same p again.
+func (c *Conn) readPayload(p []byte) (n int, err error) {
+	r := &c.in
+	switch {
+	case r.landed > 0:
+		n, r.landed = r.landed, 0
+		r.unmask(p, p[:n])
+	case len(r.unread) > 0:
+		n = min(len(p), len(r.unread))
+		r.unmask(p, r.unread[:n])
+		r.unread = r.unread[n:]
+	default:
+		if int64(len(p)) >= r.blockSize() {
+			r.target = p
+		}
+		return 0, errMore
+	}
+	return n, c.checkPayload(p[:n])
+}
+
+func (c *Conn) checkPayload(p []byte) error {
+	if err := c.in.msgs.payload(p); err != nil {
+		return c.fail(err)
+	}
+	return nil
+}
+
+// endFrame ends a data frame, and reports whether that ended the message.
+func (c *Conn) endFrame() (done bool, err error) {
+	c.in.stage = atHeader
+	done, err = c.in.msgs.endFrame()
+	if err != nil {
+		err = c.fail(err)
+	}
+	return done, err
+}
+
+// assemble appends the message in hand, or the next, to partial, until it is whole.
+func (c *Conn) assemble() (MessageType, error) {
+	r := &c.in
+	if typ := r.whole; typ != 0 {
+		r.whole = 0
+		return typ, nil
+	}
+	for {
+		if err := c.toData(); err != nil {
+			return 0, err
+		}
+		for r.left > 0 {
+			if len(r.unread) == 0 && r.landed == 0 && r.left < r.blockSize() {
+				return 0, errMore
+			}
+			p := r.grow(r.partial)
+			room := min(int64(cap(p)-len(p)), r.left)
+			n, err := c.readPayload(p[len(p) : len(p)+int(room)])
+			r.partial = p[:len(p)+n]
+			if err != nil {
+				return 0, err
+			}
+		}
+		typ := r.msgs.typ
+		if done, err := c.endFrame(); err != nil {
+			return 0, err
+		} else if done {
+			return typ, nil
+		}
+	}
+}
+
+// grow returns dst with room for the payload that is next. Memory follows what
+// has arrived, never what a header declares: it at most doubles. Whoever announces
+// much has to send it.
+func (r *reader) grow(dst []byte) []byte {
+	arrived := min(r.left, int64(len(r.unread)))
+	free := int64(cap(dst) - len(dst))
+	if free > 0 && free >= arrived {
+		return dst
+	}
+	room := min(r.left, max(int64(len(dst))+arrived, smallBuffer))
+	if !r.frame.Fin { // many small fragments must not mean as many copies of what is there
+		room = max(room, int64(len(dst)))
+	}
+	grown := make([]byte, len(dst), int64(len(dst))+room)
+	copy(grown, dst)
+	return grown
+}
+
+// readStream reads the message in hand in pieces.
+func (c *Conn) readStream(p []byte) (int, error) {
+	r := &c.in
+	for {
+		if len(r.partial) > 0 {
+			n := copy(p, r.partial)
+			r.partial = r.partial[n:]
+			return n, nil
+		}
+		r.partial = nil
+		if r.whole != 0 {
+			r.whole, r.stream = 0, nil
+			return 0, io.EOF
+		}
+		if err := c.toData(); err != nil {
+			return 0, err
+		}
+		if r.left > 0 {
+			return c.readPayload(p[:min(int64(len(p)), r.left)])
+		}
+		if done, err := c.endFrame(); err != nil {
+			return 0, err
+		} else if done {
+			r.stream = nil
+			return 0, io.EOF
+		}
+	}
+}
+
+// discard takes the rest of the message in hand, or the next, without keeping it.
+// It is checked all the same.
+func (c *Conn) discard() error {
+	r := &c.in
+	r.partial = nil
+	if r.whole != 0 {
+		r.whole, r.stream = 0, nil
+		return nil
+	}
+	if !r.msgs.between() {
+		r.stream = discarded // also if this is interrupted now
+	}
+	for {
+		if err := c.toData(); err != nil {
+			return err
+		}
+		r.stream = discarded
+		if r.left > 0 {
+			if err := c.checkPayload(r.take()); err != nil {
+				return err
+			}
+		}
+		if r.left > 0 {
+			return errMore
+		}
+		if done, err := c.endFrame(); err != nil {
+			return err
+		} else if done {
+			r.stream = nil
+			return nil
+		}
+	}
+}
+
+// discardStream discards the rest of a message that a NextReader has begun.
+func (c *Conn) discardStream(ctx context.Context) (err error) {
+	for c.in.stream != nil && err == nil {
+		if err = c.discard(); err == errMore {
+			err = c.fill(ctx)
+		}
+	}
+	return err
+}

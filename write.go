@@ -1,0 +1,760 @@
+package websocket
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A writer is the sending direction of a Conn: a queue of frames, and a role that
+// is held by the one who writes them to the transport, the flusher. A writer
+// appends its frame to the queue and is done; the flusher takes all that is there
+// and writes it in one call. So what is written while a call is under way, or
+// while the processors are busy with something else, leaves together.
+type writer struct {
+	// turn is held while a message is written in more than one step: by a
+	// NextWriter, or by who waits for room. Its waiters are served in order.
+	turn slot
+
+	// lone: the last read had to wait for the peer, and nothing was written since.
+	// What is written next is probably an answer that somebody waits for.
+	lone atomic.Bool
+
+	flush   func() // Conn.flush, bound once: the go statement then costs no allocation
+	bound   int    // Options.WriteQueue
+	timeout time.Duration
+
+	// mu guards what follows. It is never held across I/O. While nobody is
+	// flushing the queue is empty.
+	mu       sync.Mutex
+	queue    []byte // whole frames, in a pooled buffer
+	inFlight int    // bytes that the flusher has taken and not written yet
+	queued   uint64 // bytes that were ever appended to the queue
+	written  uint64 // bytes of these that the operating system has taken
+	pongData []byte // of a pong for which the queue had no room: the latest wins
+	pings    *pings // nil until the first
+	closing  closing
+	err      error     // why nothing more can be written
+	flushing bool      // somebody holds the flusher role
+	pongDue  bool      // pongData waits to be sent
+	broken   bool      // the transport takes nothing more
+	closed   bool      // by Close
+	gone     bool      // the socket is closed
+	armed    bool      // a write deadline is set
+	endBy    time.Time // when the end of the connection is to be over; zero while it is open
+	progress chan struct{}
+
+	// These belong to the flusher.
+	batch []byte // what is being written: a block taken from queue
+	sent  int    // bytes of it that are written
+	watch watch  // of the last large write's context
+}
+
+// largeWrite is the payload size from which a frame does not go through the queue
+// but straight from the caller's memory to the transport.
+const largeWrite = 32 << 10
+
+var errWriteTimeout = fmt.Errorf("the peer takes nothing (Options.WriteTimeout): %w", os.ErrDeadlineExceeded)
+
+func (w *writer) init(opts *Options) {
+	w.bound = opts.writeQueue()
+	w.timeout = opts.writeTimeout()
+}
+
+// WriteMessage sends a message in one frame. Any number of goroutines may call it
+// at the same time. It returns when the message is in the connection's queue,
+// from which it leaves together with what others write; see [Conn.Flush]. It
+// waits, in order with other writers, while the queue is full (Options.WriteQueue)
+// or a NextWriter is open.
+//
+// p belongs to the caller again when WriteMessage returns. A large message (from
+// 32 KiB) is not copied, so its writer waits until the operating system has taken
+// it. When ctx ends first the message is not sent at all, unless a part of a large
+// one has left already: then the connection fails, since half a frame cannot be
+// taken back. Text should be UTF-8, which is not checked here; a peer fails the
+// connection if it is not.
+//
+// The error of ctx, and that for a typ which is neither text nor binary, leave the
+// connection as it was. Others are final: net.ErrClosed after Close or Shutdown
+// (wrapped), the peer's [*CloseError], or the reason for which the connection has
+// failed, perhaps by an earlier write.
+func (c *Conn) WriteMessage(ctx context.Context, typ MessageType, p []byte) error {
+	if err := checkType(typ); err != nil {
+		return err
+	}
+	w := &c.out
+	if ctx.Err() != nil {
+		return c.giveUp(ctx)
+	}
+	if len(p) < largeWrite {
+		w.mu.Lock()
+		if w.err == nil && w.turn.holder.Load() == 0 && w.hasRoom(len(p)) {
+			c.appendFrame(FrameHeader{Fin: true, Opcode: Opcode(typ)}, p)
+			c.kick(false)
+			return nil
+		}
+		w.mu.Unlock()
+	}
+	if err := c.takeTurn(ctx); err != nil {
+		return err
+	}
+	defer c.out.turn.give()
+	return c.writeFrame(ctx, FrameHeader{Fin: true, Opcode: Opcode(typ)}, p)
+}
+
+// WriteText is WriteMessage of a text message.
+func (c *Conn) WriteText(ctx context.Context, s string) error {
+	if len(s) > smallBuffer {
+		return c.WriteMessage(ctx, MessageText, []byte(s))
+	}
+	p := append(getSmallBuffer()[:0], s...)
+	defer putBuffer(p)
+	return c.WriteMessage(ctx, MessageText, p)
+}
+
+func checkType(typ MessageType) error {
+	if typ != MessageText && typ != MessageBinary {
+		return fmt.Errorf("websocket: %v; it must be MessageText or MessageBinary", typ)
+	}
+	return nil
+}
+
+// NextWriter returns a writer of one message whose size need not be known before:
+// it leaves in as many frames as are needed (RFC 6455 5.4). Other writers wait
+// until Close ends it, so it must be closed; control frames pass. Ctx holds for
+// all of it. After an error in the middle of a message, Close fails the
+// connection, since the peer could not tell the beginning of a message from a
+// message; if nothing has been sent of it yet, nothing is sent and the connection
+// stays as it was.
+//
+// The writer is for one goroutine.
+func (c *Conn) NextWriter(ctx context.Context, typ MessageType) (io.WriteCloser, error) {
+	if err := checkType(typ); err != nil {
+		return nil, err
+	}
+	if err := c.takeTurn(ctx); err != nil {
+		return nil, err
+	}
+	return &messageWriter{c: c, ctx: ctx, opcode: Opcode(typ)}, nil
+}
+
+// A messageWriter writes one message in pieces.
+type messageWriter struct {
+	c      *Conn
+	ctx    context.Context
+	opcode Opcode // of the next frame
+	begun  bool   // a frame was sent
+	buf    []byte // from the pool: the beginning of the next frame
+	err    error
+}
+
+var (
+	errWriterClosed = errors.New("websocket: this message was ended by Close already")
+	errAbandoned    = errors.New("websocket: a message was given up in the middle")
+)
+
+func (m *messageWriter) Write(p []byte) (n int, err error) {
+	if m.err != nil {
+		return 0, m.err
+	}
+	if m.buf == nil {
+		m.buf = getSmallBuffer()[:0]
+	}
+	if len(m.buf)+len(p) <= cap(m.buf) {
+		m.buf = append(m.buf, p...)
+		return len(p), nil
+	}
+	if len(m.buf) > 0 {
+		k := copy(m.buf[len(m.buf):cap(m.buf)], p)
+		m.buf = m.buf[:cap(m.buf)]
+		if err := m.frame(m.buf, false); err != nil {
+			return 0, err
+		}
+		m.buf, p, n = m.buf[:0], p[k:], k
+	}
+	if len(p) < cap(m.buf) {
+		m.buf = append(m.buf, p...)
+		return n + len(p), nil
+	}
+	if err := m.frame(p, false); err != nil {
+		return n, err
+	}
+	return n + len(p), nil
+}
+
+// Close ends the message.
+func (m *messageWriter) Close() error {
+	if m.err == errWriterClosed {
+		return m.err
+	}
+	err := m.err
+	if err == nil {
+		err = m.frame(m.buf, true)
+	}
+	if err != nil && m.begun && m.c.writeErr() == nil {
+		m.c.fail(fmt.Errorf("%w: %w", errAbandoned, err))
+	}
+	putBuffer(m.buf)
+	m.buf, m.err = nil, errWriterClosed
+	m.c.out.turn.give()
+	return err
+}
+
+func (m *messageWriter) frame(p []byte, fin bool) error {
+	if m.ctx.Err() != nil {
+		m.err = m.c.giveUp(m.ctx)
+	} else {
+		m.err = m.c.writeFrame(m.ctx, FrameHeader{Fin: fin, Opcode: m.opcode}, p)
+	}
+	if m.err == nil {
+		m.opcode, m.begun = OpContinuation, true
+	}
+	return m.err
+}
+
+// Flush waits until all that has been written before, by whomever, was taken by
+// the operating system. That the peer has got it only the peer can say: see
+// [Conn.Ping]. Its errors are those of [Conn.WriteMessage].
+func (c *Conn) Flush(ctx context.Context) error {
+	w := &c.out
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	target := w.queued
+	return c.await(ctx, func() (bool, error) {
+		if w.closed || w.broken {
+			return false, w.err
+		}
+		return w.written >= target, nil
+	})
+}
+
+// Buffered returns how many bytes of frames wait for the peer in the connection's
+// queue. It is what Options.WriteQueue bounds.
+func (c *Conn) Buffered() int {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	return c.out.load()
+}
+
+func (c *Conn) takeTurn(ctx context.Context) error {
+	if !c.out.turn.take(ctx, byApplication, nil, nil) {
+		return c.giveUp(ctx)
+	}
+	if err := c.writeErr(); err != nil {
+		c.out.turn.give()
+		return err
+	}
+	return nil
+}
+
+// giveUp returns the error of a write that was not made: the connection's, whose
+// end may be what has ended ctx, or that of ctx.
+func (c *Conn) giveUp(ctx context.Context) error {
+	if err := c.writeErr(); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+func (c *Conn) writeErr() error {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	return c.out.err
+}
+
+// writeFrame sends a data frame, with the turn in hand.
+func (c *Conn) writeFrame(ctx context.Context, h FrameHeader, p []byte) error {
+	if len(p) >= largeWrite {
+		return c.writeLarge(ctx, h, p)
+	}
+	w := &c.out
+	w.mu.Lock()
+	if err := c.await(ctx, func() (bool, error) { return w.hasRoom(len(p)), w.err }); err != nil {
+		w.mu.Unlock()
+		return err
+	}
+	c.appendFrame(h, p)
+	c.kick(false)
+	return nil
+}
+
+// load is how many bytes wait for the peer.
+func (w *writer) load() int { return len(w.queue) + w.inFlight }
+
+// hasRoom reports whether a frame with n bytes of payload may be appended.
+func (w *writer) hasRoom(n int) bool {
+	load := w.load()
+	return load == 0 || load+maxFrameHeader+n <= w.bound
+}
+
+// idle reports that nothing is being sent, or can be.
+func (w *writer) idle() bool { return w.broken || !w.flushing }
+
+// refuse lets nothing more be written, because of err.
+func (w *writer) refuse(err error) {
+	if w.err == nil {
+		w.err = err
+	}
+	w.wake()
+	w.turn.release()
+}
+
+// drop gives up the queue. What the flusher has taken it will fail to write.
+func (w *writer) drop() {
+	putBuffer(w.queue)
+	w.queue, w.pongDue, w.broken = nil, false, true
+}
+
+// wake makes those in await look again.
+func (w *writer) wake() {
+	if w.progress != nil {
+		close(w.progress)
+		w.progress = nil
+	}
+}
+
+// await waits until ready says true or returns an error. It is called, and
+// returns, with out.mu held.
+func (c *Conn) await(ctx context.Context, ready func() (bool, error)) error {
+	w := &c.out
+	for {
+		if ok, err := ready(); ok || err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if w.progress == nil {
+			w.progress = make(chan struct{})
+		}
+		progress := w.progress
+		w.mu.Unlock()
+		select {
+		case <-progress:
+		case <-ctx.Done():
+		}
+		w.mu.Lock()
+	}
+}
+
+// appendFrame appends a frame to the queue, masked if that is our role; h.Masked,
+// h.MaskKey and h.Length are set here. Called with out.mu held.
+func (c *Conn) appendFrame(h FrameHeader, p []byte) {
+	w := &c.out
+	before := len(w.queue)
+	w.queue = c.appendFrameTo(growBuffer(w.queue, maxFrameHeader+len(p)), h, p)
+	w.queued += uint64(len(w.queue) - before)
+}
+
+func (c *Conn) appendFrameTo(dst []byte, h FrameHeader, p []byte) []byte {
+	h.Length = int64(len(p))
+	if !c.role.masks() {
+		return append(AppendFrameHeader(dst, h), p...)
+	}
+	h.Masked, h.MaskKey = true, newMaskKey()
+	dst = AppendFrameHeader(dst, h)
+	n := len(dst)
+	dst = dst[:n+len(p)]
+	Mask(dst[n:], p, h.MaskKey, 0)
+	return dst
+}
+
+// appendClose appends a Close frame. It always has room, since there is only one.
+// Called with out.mu held.
+func (c *Conn) appendClose(code StatusCode, reason string) {
+	var buf [maxControlPayload]byte
+	c.appendFrame(FrameHeader{Fin: true, Opcode: OpClose}, appendClosePayload(buf[:0], code, reason))
+	c.out.closing.sent = true
+}
+
+// pong answers a ping. It never waits: a peer that sends pings and reads no pongs
+// gets only the latest, when it reads again. 5.5.3: "If an endpoint receives a
+// Ping frame and has not yet sent Pong frame(s) in response to previous Ping
+// frame(s), the endpoint MAY elect to send a Pong frame for only the most recently
+// processed Ping frame."
+func (c *Conn) pong(p []byte) {
+	w := &c.out
+	w.mu.Lock()
+	switch {
+	case w.err != nil:
+	case w.load() >= w.bound:
+		w.pongDue, w.pongData = true, append(w.pongData[:0], p...)
+	default:
+		w.pongDue = false
+		c.appendFrame(FrameHeader{Fin: true, Opcode: OpPong}, p)
+	}
+	c.kick(false)
+}
+
+// kick sees to it that what is in the queue leaves. An answer to a read that had
+// to wait, or whatever is written with through, goes to the transport at once, in
+// the caller's goroutine, as far as that is possible without waiting; all else is
+// left to a flusher, in whose next write it is gathered with what follows. Called
+// with out.mu held; returns without it.
+func (c *Conn) kick(through bool) {
+	w := &c.out
+	switch {
+	case w.flushing || len(w.queue) == 0 && !w.pongDue:
+		w.mu.Unlock()
+		return
+	case !c.traits.tries || !(through || w.lone.Load()):
+		w.flushing = true
+		w.mu.Unlock()
+		go w.flush()
+		return
+	}
+	w.flushing = true
+	w.lone.Store(false)
+	c.takeBatch()
+	w.mu.Unlock()
+	n, err := c.tryWrite(w.batch)
+	w.mu.Lock()
+	c.wrote(n, err)
+	c.giveRole()
+}
+
+// giveRole gives the flusher role up, or to a new goroutine if something is left
+// to write. Called with out.mu held; returns without it.
+func (c *Conn) giveRole() {
+	w := &c.out
+	if c.takeBatch() {
+		w.mu.Unlock()
+		go w.flush()
+		return
+	}
+	c.disarmWrite()
+	if w.gone {
+		w.watch.off()
+	}
+	w.flushing = false
+	w.wake()
+	w.mu.Unlock()
+}
+
+// flush writes until nothing is left to write. It starts and ends with the
+// flusher role.
+func (c *Conn) flush() {
+	w := &c.out
+	w.mu.Lock()
+	for c.takeBatch() {
+		c.disarmWrite()
+		w.mu.Unlock()
+		n, err := c.tryWrite(w.batch[w.sent:])
+		if err == nil && w.sent+n < len(w.batch) {
+			var m int
+			m, err = c.writeOut(context.Background(), w.batch[w.sent+n:], nil)
+			n += m
+		}
+		w.mu.Lock()
+		c.wrote(n, err)
+	}
+	c.giveRole()
+}
+
+// takeBatch puts what waits into the flusher's hands, and reports whether there is
+// anything. Called with out.mu held, by the holder of the flusher role.
+func (c *Conn) takeBatch() bool {
+	w := &c.out
+	if len(w.batch) > 0 {
+		return true
+	}
+	if w.pongDue {
+		w.pongDue = false
+		if w.err == nil {
+			c.appendFrame(FrameHeader{Fin: true, Opcode: OpPong}, w.pongData)
+		}
+	}
+	w.batch, w.queue, w.sent = w.queue, nil, 0
+	w.inFlight = len(w.batch)
+	return len(w.batch) > 0
+}
+
+// wrote counts n more bytes of the batch as written. Called with out.mu held.
+func (c *Conn) wrote(n int, err error) {
+	w := &c.out
+	w.sent += n
+	w.inFlight -= n
+	w.written += uint64(n)
+	if w.broken && err == nil {
+		err = w.err
+	}
+	if err != nil {
+		w.inFlight = 0
+		c.breakOff(fmt.Errorf("websocket: write failed: %w", err))
+	}
+	if err != nil || w.sent == len(w.batch) {
+		putBuffer(w.batch)
+		w.batch = nil
+	}
+	w.wake()
+}
+
+// writeLarge sends a data frame from the caller's memory, with the turn in hand:
+// it waits for the flusher role and is the flusher for this one frame.
+func (c *Conn) writeLarge(ctx context.Context, h FrameHeader, p []byte) error {
+	w := &c.out
+	w.mu.Lock()
+	if err := c.await(ctx, func() (bool, error) { return !w.flushing, w.err }); err != nil {
+		w.mu.Unlock()
+		return err
+	}
+	w.flushing, w.inFlight = true, len(p)
+	w.lone.Store(false)
+	w.mu.Unlock()
+
+	stop := c.watchWrite(ctx)
+	n, err := c.writeDirect(ctx, h, p)
+	stop()
+
+	w.mu.Lock()
+	w.inFlight = 0
+	if err != nil && (n > 0 || err != ctx.Err() || !c.traits.resumes) {
+		c.breakOff(fmt.Errorf("websocket: write failed: %w", err))
+		err = w.err
+	}
+	c.giveRole()
+	return err
+}
+
+// watchWrite makes the end of ctx interrupt the flusher's writes. Where a write that
+// was interrupted can go on, the watch stays for the next time, since a stale
+// interruption does no harm. Elsewhere it would, and the watch ends with stop.
+func (c *Conn) watchWrite(ctx context.Context) (stop func()) {
+	if x, ok := ctx.(*requestContext); ok && x.c == c || ctx.Done() == nil {
+		return func() {}
+	}
+	if c.traits.resumes {
+		c.out.watch.on(ctx, c, (*Conn).interruptWrite)
+		return func() {}
+	}
+	ran := make(chan struct{})
+	cancel := context.AfterFunc(ctx, func() {
+		c.interruptWrite()
+		close(ran)
+	})
+	return func() {
+		if !cancel() {
+			<-ran
+		}
+	}
+}
+
+func (c *Conn) interruptWrite() { c.nc.SetWriteDeadline(past) }
+
+// tryWrite is that of the transport, less the echo of an interruption which no
+// longer matters: what was not written then is the flusher's.
+func (c *Conn) tryWrite(p []byte) (int, error) {
+	n, err := c.t.tryWrite(p)
+	if err != nil && isTimeout(err) {
+		c.nc.SetWriteDeadline(time.Time{})
+		return n, nil
+	}
+	return n, err
+}
+
+// writeDirect writes a frame in as few calls as the transport allows. It returns
+// how many bytes have left.
+func (c *Conn) writeDirect(ctx context.Context, h FrameHeader, p []byte) (n int, err error) {
+	h.Length = int64(len(p))
+	if h.Masked = c.role.masks(); h.Masked {
+		h.MaskKey = newMaskKey()
+	}
+	if c.traits.vectored && !h.Masked {
+		head := AppendFrameHeader(getSmallBuffer()[:0], h)
+		defer putBuffer(head)
+		return c.writeOut(ctx, head, p)
+	}
+	block := getLargeBuffer()
+	defer putBuffer(block)
+	chunk := AppendFrameHeader(block[:0], h)
+	for offset := 0; offset < len(p) && err == nil; {
+		room := chunk[len(chunk):min(cap(chunk), int(c.traits.maxWrite))]
+		k := min(len(room), len(p)-offset)
+		if h.Masked {
+			Mask(room, p[offset:offset+k], h.MaskKey, offset)
+		} else {
+			copy(room, p[offset:offset+k])
+		}
+		var m int
+		m, err = c.writeOut(ctx, chunk[:len(chunk)+k], nil)
+		n, offset, chunk = n+m, offset+k, block[:0]
+	}
+	return n, err
+}
+
+// writeOut writes p, and q behind it, and waits for the peer as long as it takes
+// something within Options.WriteTimeout. Only the flusher calls it.
+func (c *Conn) writeOut(ctx context.Context, p, q []byte) (n int, err error) {
+	for {
+		piece := p[:min(len(p), int(c.traits.maxWrite))]
+		deadline, err := c.arm()
+		if err != nil {
+			return n, err
+		}
+		if err := ctx.Err(); err != nil { // looked at after arm, which may have undone the interruption
+			return n, err
+		}
+		k, err := c.t.write(piece, q)
+		n += k
+		p, q = skip(p, q, k)
+		switch {
+		case err == nil && len(p)+len(q) == 0:
+			return n, nil
+		case err == nil:
+		case !isTimeout(err):
+			return n, err
+		case ctx.Err() == nil && !c.traits.resumes, k == 0 && !deadline.IsZero() && !time.Now().Before(deadline):
+			return n, errWriteTimeout
+		}
+	}
+}
+
+// skip drops the first n bytes of p and q together.
+func skip(p, q []byte, n int) ([]byte, []byte) {
+	if n < len(p) {
+		return p[n:], q
+	}
+	return nil, q[n-len(p):]
+}
+
+// arm sets the deadline of the next write.
+func (c *Conn) arm() (deadline time.Time, err error) {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	return c.armWrite()
+}
+
+// armWrite sets the write deadline: WriteTimeout from now, and not after the end
+// of the connection. Called with out.mu held.
+func (c *Conn) armWrite() (deadline time.Time, err error) {
+	w := &c.out
+	if w.timeout > 0 {
+		deadline = time.Now().Add(w.timeout)
+	}
+	if !w.endBy.IsZero() && (deadline.IsZero() || w.endBy.Before(deadline)) {
+		deadline = w.endBy
+	}
+	w.armed = true
+	return deadline, c.nc.SetWriteDeadline(deadline)
+}
+
+// disarmWrite clears the write deadline: left over and expired, it would make a
+// later tryWrite fail untried. Called with out.mu held, before the flusher role is
+// given up.
+func (c *Conn) disarmWrite() {
+	if c.out.armed {
+		c.nc.SetWriteDeadline(time.Time{})
+		c.out.armed = false
+	}
+}
+
+// pings are the pings whose pongs somebody waits for.
+type pings struct {
+	last    uint64 // the number of the last one, which is its payload
+	waiting []*ping
+}
+
+type ping struct {
+	number uint64
+	done   chan struct{}
+}
+
+// Ping sends a ping and waits for its pong (RFC 6455 5.5.2), and returns how long
+// that took. It works whether or not somebody is reading: if not, it reads itself,
+// and keeps a message that comes before the pong for the next read. Behind a
+// message that the application does not read it has to wait.
+//
+// When ctx ends first, Ping returns its error and the connection stays as it was.
+// Other errors are those of [Conn.ReadMessage].
+func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
+	w := &c.out
+	w.mu.Lock()
+	if err := c.await(ctx, func() (bool, error) { return w.hasRoom(8), w.err }); err != nil {
+		w.mu.Unlock()
+		return 0, err
+	}
+	if w.pings == nil {
+		w.pings = new(pings)
+	}
+	p := w.pings.add()
+	var data [8]byte
+	binary.BigEndian.PutUint64(data[:], p.number)
+	c.appendFrame(FrameHeader{Fin: true, Opcode: OpPing}, data[:])
+	start := time.Now()
+	c.kick(true)
+
+	err = c.pump(ctx, p.done)
+	rtt = time.Since(start)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pings.remove(p)
+	if isClosed(p.done) {
+		return rtt, nil
+	}
+	return 0, err
+}
+
+// ponged takes a pong. 5.5.3: "A Pong frame MAY be sent unsolicited"; and a pong
+// may answer all pings before the one that it answers.
+func (c *Conn) ponged(data []byte) {
+	if len(data) != 8 {
+		return
+	}
+	number := binary.BigEndian.Uint64(data)
+	w := &c.out
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.pings == nil || number > w.pings.last {
+		return
+	}
+	for _, p := range w.pings.waiting {
+		if p.number <= number && !isClosed(p.done) {
+			close(p.done)
+		}
+	}
+}
+
+func (s *pings) add() *ping {
+	s.last++
+	p := &ping{number: s.last, done: make(chan struct{})}
+	s.waiting = append(s.waiting, p)
+	return p
+}
+
+func (s *pings) remove(p *ping) {
+	for i, q := range s.waiting {
+		if q == p {
+			s.waiting = append(s.waiting[:i], s.waiting[i+1:]...)
+			return
+		}
+	}
+}
+
+// A keyBatch is randomness for masking keys, fetched for many frames at once. 5.3:
+// "The masking key needs to be unpredictable; thus, the masking key MUST be
+// derived from a strong source of entropy".
+type keyBatch struct {
+	bytes [256]byte
+	left  int
+}
+
+var keyBatches = sync.Pool{New: func() any { return new(keyBatch) }}
+
+func newMaskKey() (key [4]byte) {
+	b := keyBatches.Get().(*keyBatch)
+	if b.left == 0 {
+		rand.Read(b.bytes[:]) // never fails
+		b.left = len(b.bytes)
+	}
+	copy(key[:], b.bytes[b.left-4:b.left])
+	b.left -= 4
+	keyBatches.Put(b)
+	return key
+}
