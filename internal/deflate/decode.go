@@ -131,7 +131,7 @@ func (d *decoder) refill() {
 		d.acc &= 1<<d.n - 1
 		return
 	}
-	for d.n <= 56 && d.pos < len(d.src) {
+	for d.n < 56 && d.pos < len(d.src) { // 64 bits would be one too many for the shifts above
 		d.acc |= uint64(d.src[d.pos]) << (d.n & 63)
 		d.pos++
 		d.n += 8
