@@ -15,7 +15,6 @@ type symbols struct {
 	used  [numSymbols]uint16 // symbols with freqs other than 0, ascending
 	lit   int                // as many of used are literals and lengths
 	all   int                // as many are valid
-	ascii bool
 }
 
 // count counts what b holds and returns how many extra bits the lengths and
