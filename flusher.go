@@ -1,0 +1,271 @@
+package websocket
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// The flusher: who holds its role writes what is in the queue to the transport.
+
+// kick sees to it that what is in the queue leaves. An answer to a read that had
+// to wait, or whatever is written with through, goes to the transport at once, in
+// the caller's goroutine, as far as that is possible without waiting; all else is
+// left to a flusher, in whose next write it is gathered with what follows. Called
+// with out.mu held; returns without it.
+func (c *Conn) kick(through bool) {
+	w := &c.out
+	switch {
+	case w.flushing || len(w.queue) == 0 && !w.pongDue:
+		w.mu.Unlock()
+		return
+	case !c.traits.tries || !(through || w.lone.Load()):
+		w.flushing = true
+		w.mu.Unlock()
+		go w.flush()
+		return
+	}
+	w.flushing = true
+	w.lone.Store(false)
+	c.takeBatch()
+	w.mu.Unlock()
+	n, err := c.tryWrite(w.batch)
+	w.mu.Lock()
+	c.wrote(n, err)
+	c.giveRole()
+}
+
+// giveRole gives the flusher role up, or to a new goroutine if something is left
+// to write. Called with out.mu held; returns without it.
+func (c *Conn) giveRole() {
+	w := &c.out
+	if c.takeBatch() {
+		w.mu.Unlock()
+		go w.flush()
+		return
+	}
+	c.disarmWrite()
+	if w.gone {
+		w.watch.off()
+	}
+	w.flushing = false
+	w.wake()
+	w.mu.Unlock()
+}
+
+// flush writes until nothing is left to write. It starts and ends with the
+// flusher role.
+func (c *Conn) flush() {
+	w := &c.out
+	w.mu.Lock()
+	for c.takeBatch() {
+		c.disarmWrite()
+		w.mu.Unlock()
+		n, err := c.tryWrite(w.batch[w.sent:])
+		if err == nil && w.sent+n < len(w.batch) {
+			var m int
+			m, err = c.writeOut(context.Background(), w.batch[w.sent+n:], nil)
+			n += m
+		}
+		w.mu.Lock()
+		c.wrote(n, err)
+	}
+	c.giveRole()
+}
+
+// takeBatch puts what waits into the flusher's hands, and reports whether there is
+// anything. Called with out.mu held, by the holder of the flusher role.
+func (c *Conn) takeBatch() bool {
+	w := &c.out
+	if len(w.batch) > 0 {
+		return true
+	}
+	if w.pongDue {
+		w.pongDue = false
+		if w.err == nil {
+			c.appendFrame(FrameHeader{Fin: true, Opcode: OpPong}, w.pongData)
+		}
+	}
+	w.batch, w.queue, w.sent = w.queue, nil, 0
+	w.inFlight = len(w.batch)
+	return len(w.batch) > 0
+}
+
+// wrote counts n more bytes of the batch as written. Called with out.mu held.
+func (c *Conn) wrote(n int, err error) {
+	w := &c.out
+	w.sent += n
+	w.inFlight -= n
+	w.written += uint64(n)
+	if w.broken && err == nil {
+		err = w.err
+	}
+	if err != nil {
+		w.inFlight = 0
+		c.breakOff(fmt.Errorf("websocket: write failed: %w", err))
+	}
+	if err != nil || w.sent == len(w.batch) {
+		putBuffer(w.batch)
+		w.batch = nil
+	}
+	w.wake()
+}
+
+// writeLarge sends a data frame from the caller's memory, with the turn in hand:
+// it waits for the flusher role and is the flusher for this one frame.
+func (c *Conn) writeLarge(ctx context.Context, h FrameHeader, p []byte) error {
+	w := &c.out
+	w.mu.Lock()
+	if err := c.await(ctx, func() (bool, error) { return !w.flushing, w.err }); err != nil {
+		w.mu.Unlock()
+		return err
+	}
+	w.flushing, w.inFlight = true, len(p)
+	w.lone.Store(false)
+	w.mu.Unlock()
+
+	stop := c.watchWrite(ctx)
+	n, err := c.writeDirect(ctx, h, p)
+	stop()
+
+	w.mu.Lock()
+	w.inFlight = 0
+	if err != nil && (n > 0 || err != ctx.Err() || !c.traits.resumes) {
+		c.breakOff(fmt.Errorf("websocket: write failed: %w", err))
+		err = w.err
+	}
+	c.giveRole()
+	return err
+}
+
+// watchWrite makes the end of ctx interrupt the flusher's writes. Where a write that
+// was interrupted can go on, the watch stays for the next time, since a stale
+// interruption does no harm. Elsewhere it would, and the watch ends with stop.
+func (c *Conn) watchWrite(ctx context.Context) (stop func()) {
+	if x, ok := ctx.(*requestContext); ok && x.c == c || ctx.Done() == nil {
+		return func() {}
+	}
+	if c.traits.resumes {
+		c.out.watch.on(ctx, c, (*Conn).interruptWrite)
+		return func() {}
+	}
+	ran := make(chan struct{})
+	cancel := context.AfterFunc(ctx, func() {
+		c.interruptWrite()
+		close(ran)
+	})
+	return func() {
+		if !cancel() {
+			<-ran
+		}
+	}
+}
+
+func (c *Conn) interruptWrite() { c.nc.SetWriteDeadline(past) }
+
+// tryWrite is that of the transport, less the echo of an interruption which no
+// longer matters: what was not written then is the flusher's.
+func (c *Conn) tryWrite(p []byte) (int, error) {
+	n, err := c.t.tryWrite(p)
+	if err != nil && isTimeout(err) {
+		c.nc.SetWriteDeadline(time.Time{})
+		return n, nil
+	}
+	return n, err
+}
+
+// writeDirect writes a frame in as few calls as the transport allows. It returns
+// how many bytes have left.
+func (c *Conn) writeDirect(ctx context.Context, h FrameHeader, p []byte) (n int, err error) {
+	h.Length = int64(len(p))
+	if h.Masked = c.role.masks(); h.Masked {
+		h.MaskKey = newMaskKey()
+	}
+	if c.traits.vectored && !h.Masked {
+		head := AppendFrameHeader(getSmallBuffer()[:0], h)
+		defer putBuffer(head)
+		return c.writeOut(ctx, head, p)
+	}
+	block := getLargeBuffer()
+	defer putBuffer(block)
+	chunk := AppendFrameHeader(block[:0], h)
+	for offset := 0; offset < len(p) && err == nil; {
+		room := chunk[len(chunk):min(cap(chunk), int(c.traits.maxWrite))]
+		k := min(len(room), len(p)-offset)
+		if h.Masked {
+			Mask(room, p[offset:offset+k], h.MaskKey, offset)
+		} else {
+			copy(room, p[offset:offset+k])
+		}
+		var m int
+		m, err = c.writeOut(ctx, chunk[:len(chunk)+k], nil)
+		n, offset, chunk = n+m, offset+k, block[:0]
+	}
+	return n, err
+}
+
+// writeOut writes p, and q behind it, and waits for the peer as long as it takes
+// something within Options.WriteTimeout. Only the flusher calls it.
+func (c *Conn) writeOut(ctx context.Context, p, q []byte) (n int, err error) {
+	for {
+		piece := p[:min(len(p), int(c.traits.maxWrite))]
+		deadline, err := c.arm()
+		if err != nil {
+			return n, err
+		}
+		if err := ctx.Err(); err != nil { // looked at after arm, which may have undone the interruption
+			return n, err
+		}
+		k, err := c.t.write(piece, q)
+		n += k
+		p, q = skip(p, q, k)
+		switch {
+		case err == nil && len(p)+len(q) == 0:
+			return n, nil
+		case err == nil:
+		case !isTimeout(err):
+			return n, err
+		case ctx.Err() == nil && !c.traits.resumes, k == 0 && !deadline.IsZero() && !time.Now().Before(deadline):
+			return n, errWriteTimeout
+		}
+	}
+}
+
+// skip drops the first n bytes of p and q together.
+func skip(p, q []byte, n int) ([]byte, []byte) {
+	if n < len(p) {
+		return p[n:], q
+	}
+	return nil, q[n-len(p):]
+}
+
+// arm sets the deadline of the next write.
+func (c *Conn) arm() (deadline time.Time, err error) {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	return c.armWrite()
+}
+
+// armWrite sets the write deadline: WriteTimeout from now, and not after the end
+// of the connection. Called with out.mu held.
+func (c *Conn) armWrite() (deadline time.Time, err error) {
+	w := &c.out
+	if w.timeout > 0 {
+		deadline = time.Now().Add(w.timeout)
+	}
+	if !w.endBy.IsZero() && (deadline.IsZero() || w.endBy.Before(deadline)) {
+		deadline = w.endBy
+	}
+	w.armed = true
+	return deadline, c.nc.SetWriteDeadline(deadline)
+}
+
+// disarmWrite clears the write deadline: left over and expired, it would make a
+// later tryWrite fail untried. Called with out.mu held, before the flusher role is
+// given up.
+func (c *Conn) disarmWrite() {
+	if c.out.armed {
+		c.nc.SetWriteDeadline(time.Time{})
+		c.out.armed = false
+	}
+}
