@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"example.com/websocket/examples/internal/browser"
+	"example.com/websocket/internal/browser"
 )
 
 // status is the condition that the page says so of its connection.

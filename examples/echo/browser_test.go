@@ -5,8 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 
-	"example.com/websocket/examples/internal/browser"
 	"example.com/websocket/examples/internal/exampletest"
+	"example.com/websocket/internal/browser"
 )
 
 // shows is the condition that the page's log has an entry which begins so.

@@ -25,9 +25,10 @@ type Browser struct {
 	devTools *devTools
 }
 
-// Start starts Chromium, for as long as the test runs. Where there is none, the
-// test is skipped, or fails if WEBSOCKET_BROWSER=required is set.
-func Start(t testing.TB) *Browser {
+// Start starts Chromium, for as long as the test runs, with flags of its command
+// line besides those that any test needs. Where there is none, the test is
+// skipped, or fails if WEBSOCKET_BROWSER=required is set.
+func Start(t testing.TB, flags ...string) *Browser {
 	t.Helper()
 	path, err := find()
 	if err != nil {
@@ -36,7 +37,7 @@ func Start(t testing.TB) *Browser {
 		}
 		t.Skipf("%v; WEBSOCKET_BROWSER=required makes this a failure", err)
 	}
-	url := launch(t, path)
+	url := launch(t, path, flags)
 	d, err := dialDevTools(url)
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +58,7 @@ func find() (string, error) {
 
 // launch starts the program and returns the address of its DevTools. The test's
 // end ends it, with all of its processes.
-func launch(t testing.TB, path string) string {
+func launch(t testing.TB, path string, flags []string) string {
 	t.Helper()
 	profile, err := os.MkdirTemp("", "websocket-browser-")
 	if err != nil {
@@ -65,9 +66,10 @@ func launch(t testing.TB, path string) string {
 	}
 	t.Cleanup(func() { removeProfile(t, profile) })
 	stderr := &output{address: make(chan string, 1)}
-	cmd := exec.Command(path, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+	flags = append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync",
-		"--disable-dev-shm-usage", "--remote-debugging-port=0", "--user-data-dir="+profile, "about:blank")
+		"--disable-dev-shm-usage", "--remote-debugging-port=0", "--user-data-dir=" + profile}, flags...)
+	cmd := exec.Command(path, append(flags, "about:blank")...)
 	cmd.Stderr = stderr
 	ownGroup(cmd)
 	if err := cmd.Start(); err != nil {
