@@ -94,7 +94,7 @@ func (c *Conn) WriteMessage(ctx context.Context, typ MessageType, p []byte) erro
 	}
 	if len(p) < largeWrite {
 		w.mu.Lock()
-		if w.err == nil && w.turn.holder.Load() == 0 && w.hasRoom(len(p)) {
+		if w.mayAppend(len(p)) {
 			c.appendFrame(FrameHeader{Fin: true, Opcode: Opcode(typ)}, p)
 			c.kick(false)
 			return nil
@@ -286,6 +286,12 @@ func (c *Conn) writeFrame(ctx context.Context, h FrameHeader, p []byte) error {
 
 // load is how many bytes wait for the peer.
 func (w *writer) load() int { return len(w.queue) + w.inFlight }
+
+// mayAppend reports whether a message of n bytes may be appended at once: without
+// the turn and without waiting.
+func (w *writer) mayAppend(n int) bool {
+	return w.err == nil && w.turn.holder.Load() == 0 && w.hasRoom(n)
+}
 
 // hasRoom reports whether a frame with n bytes of payload may be appended.
 func (w *writer) hasRoom(n int) bool {

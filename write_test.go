@@ -780,9 +780,12 @@ func TestAllocations(t *testing.T) {
 				for _, size := range []int{10, 1000, 20_000, 100_000} {
 					ctx, cancel := context.WithCancel(bg)
 					msg, buf := make([]byte, size), make([]byte, 0, 2*size)
-					echo := func(read func() error) func() {
+					prepared := NewPreparedMessage(MessageBinary, msg)
+					write := func() error { return c.WriteMessage(ctx, MessageBinary, msg) }
+					append := func() error { _, _, err := c.AppendMessage(ctx, buf); return err }
+					echo := func(write, read func() error) func() {
 						return func() {
-							if err := c.WriteMessage(ctx, MessageBinary, msg); err != nil {
+							if err := write(); err != nil {
 								t.Fatal(err)
 							}
 							if err := read(); err != nil {
@@ -790,11 +793,15 @@ func TestAllocations(t *testing.T) {
 							}
 						}
 					}
-					appending := echo(func() error { _, _, err := c.AppendMessage(ctx, buf); return err })
-					reading := echo(func() error { _, _, err := c.ReadMessage(ctx); return err })
+					appending := echo(write, append)
+					reading := echo(write, func() error { _, _, err := c.ReadMessage(ctx); return err })
+					preparedly := echo(func() error { return c.WritePrepared(ctx, prepared) }, append)
 					appending()
 					if n := testing.AllocsPerRun(200, appending); n >= 1 {
 						t.Errorf("WriteMessage and AppendMessage of %d bytes allocate %v times", size, n)
+					}
+					if n := testing.AllocsPerRun(200, preparedly); n >= 1 {
+						t.Errorf("WritePrepared and AppendMessage of %d bytes allocate %v times", size, n)
 					}
 					if n := testing.AllocsPerRun(200, reading); size < 4096 && n >= 2 {
 						t.Errorf("WriteMessage and ReadMessage of %d bytes allocate %v times", size, n)
