@@ -1,0 +1,99 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// The handshake of section 1.3, with the key and the answer that stand there.
+const (
+	handshake = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+	accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+)
+
+// patience is for how long a server may be silent when it has something to say.
+const patience = 20 * time.Second
+
+// open opens the WebSocket on nc. It reads no byte beyond the handshake.
+func open(nc net.Conn) error {
+	nc.SetDeadline(time.Now().Add(patience))
+	defer nc.SetDeadline(time.Time{})
+	if _, err := io.WriteString(nc, handshake); err != nil {
+		return err
+	}
+	r := bufio.NewReader(nc)
+	resp, err := http.ReadResponse(r, nil)
+	switch {
+	case err != nil:
+		return err
+	case resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("Sec-WebSocket-Accept") != accept:
+		return fmt.Errorf("the server does not open a WebSocket: %s", resp.Status)
+	case r.Buffered() > 0:
+		return errors.New("the server speaks before it is spoken to")
+	}
+	return nil
+}
+
+// dial opens n connections, and WebSockets on them unless raw is set.
+func dial(addr string, n int, raw bool) (conns []net.Conn, err error) {
+	for len(conns) < n && err == nil {
+		var nc net.Conn
+		if nc, err = net.Dial("tcp", addr); err == nil {
+			conns = append(conns, nc)
+			if !raw {
+				err = open(nc)
+			}
+		}
+	}
+	if err != nil {
+		closeAll(conns)
+		return nil, fmt.Errorf("connection %d of %d: %w", len(conns), n, err)
+	}
+	return conns, nil
+}
+
+func closeAll(conns []net.Conn) {
+	for _, nc := range conns {
+		nc.Close()
+	}
+}
+
+// payloads returns n messages of size bytes, which seed decides: binary, or text
+// in which every character has two bytes or three.
+func payloads(n, size int, text bool, seed uint64) [][]byte {
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	all := make([][]byte, n)
+	for i := range all {
+		all[i] = make([]byte, 0, size)
+		if text {
+			all[i] = appendText(all[i], size, rnd)
+			continue
+		}
+		for range size {
+			all[i] = append(all[i], byte(rnd.Uint32()))
+		}
+	}
+	return all
+}
+
+// appendText appends size bytes of Greek and Japanese.
+func appendText(b []byte, size int, rnd *rand.Rand) []byte {
+	const letters = "αβγδεζηθλμξπστφχψωあいうえおかきくけこ日本語"
+	all := strings.Split(letters, "")
+	for len(b) < size {
+		if c := all[rnd.IntN(len(all))]; len(b)+len(c) <= size {
+			b = append(b, c...)
+		} else if size-len(b) == 1 {
+			b = append(b, '.')
+		}
+	}
+	return b
+}

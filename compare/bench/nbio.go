@@ -1,0 +1,53 @@
+package main
+
+import (
+	"net"
+	"net/http"
+
+	"github.com/lesismal/nbio/logging"
+	"github.com/lesismal/nbio/nbhttp"
+	nbio "github.com/lesismal/nbio/nbhttp/websocket"
+)
+
+// serveNbio serves with the event loop, which is the default.
+func serveNbio(s setting) error { return runNbio(s, nbhttp.IOModNonBlocking) }
+
+// serveNbioBlocking serves with a goroutine a connection, which "runs faster than
+// std" according to its README.
+func serveNbioBlocking(s setting) error { return runNbio(s, nbhttp.IOModBlocking) }
+
+func runNbio(s setting, mode int) error {
+	logging.SetLevel(logging.LevelNone)
+	up := nbio.NewUpgrader()
+	up.KeepaliveTime = 0
+	up.BlockingModAsyncWrite = false
+	if s.cfg.Large {
+		up.BlockingModReadBufferSize = 64 << 10
+	}
+	up.OnOpen(func(c *nbio.Conn) {
+		c.SetSession(s.receiver(func(p []byte) error { return c.WriteMessage(nbio.BinaryMessage, p) }))
+	})
+	up.OnMessage(func(c *nbio.Conn, typ nbio.MessageType, p []byte) {
+		if s.app == nil {
+			c.WriteMessage(typ, p)
+		} else {
+			c.SessionWithLock().(func([]byte) error)(p)
+		}
+	})
+	engine := nbhttp.NewEngine(nbhttp.Config{
+		Network:                 "tcp",
+		Addrs:                   []string{s.ln.Addr().String()},
+		Listen:                  func(string, string) (net.Listener, error) { return s.ln, nil },
+		MaxLoad:                 1 << 20,
+		ReleaseWebsocketPayload: true,
+		IOMod:                   mode,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			up.Upgrade(w, r, nil)
+		}),
+	})
+	up.Engine = engine
+	if err := engine.Start(); err != nil {
+		return err
+	}
+	select {}
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+)
+
+// A library is one way to serve WebSockets, or the raw TCP loop.
+type library struct {
+	name   string
+	module string // whose version stands in the table
+	serve  func(s setting) error
+
+	raw   bool // no WebSocket at all: what the operating system costs
+	aside bool // listed, but not a peer to be compared with: an application's own work on top
+	ours  bool
+	echo  bool // does nothing else
+}
+
+// A setting is what a server is asked to do.
+type setting struct {
+	ln  net.Listener
+	tls *tls.Config // nil for plain TCP; ln is plain in any case
+	app app         // nil: an echo
+	cfg config
+}
+
+// A config is what of a setting is told on the command line of the server's process.
+type config struct {
+	Library string
+	Job     string // what the application does: see jobs
+	TLS     bool
+	Text    bool // messages are text
+	Large   bool // messages are so large that buffers of 4 KiB are no use
+	Idle    bool // what matters is the memory of connections that wait
+}
+
+// An app is what an application does with a connection when it is not an echo. It
+// gets the library's write call, and returns what is to be done with each message.
+type app func(send func([]byte) error) (receive func([]byte) error)
+
+// libraries are in the order of the table.
+var libraries = []library{
+	{name: "raw TCP", serve: serveRaw, raw: true, echo: true},
+	{name: "this library", module: "example.com/websocket", serve: serveOurs, ours: true},
+	{name: "this library, ReadMessage", module: "example.com/websocket", serve: serveOursReadMessage, aside: true, echo: true},
+	{name: "gorilla", module: "github.com/gorilla/websocket", serve: serveGorilla},
+	{name: "coder", module: "github.com/coder/websocket", serve: serveCoder},
+	{name: "gws", module: "github.com/lxzan/gws", serve: serveGWS},
+	{name: "gobwas", module: "github.com/gobwas/ws", serve: serveGobwas},
+	{name: "gobwas, flushed by hand", module: "github.com/gobwas/ws", serve: serveGobwasByHand, aside: true},
+	{name: "nbio, event loop", module: "github.com/lesismal/nbio", serve: serveNbio},
+	{name: "nbio, blocking", module: "github.com/lesismal/nbio", serve: serveNbioBlocking},
+	{name: "x/net", module: "golang.org/x/net", serve: serveXNet},
+}
+
+func find(name string) (library, error) {
+	for _, l := range libraries {
+		if l.name == name {
+			return l, nil
+		}
+	}
+	return library{}, errors.New("no library is called " + name)
+}
+
+// listener is the setting's listener, with TLS if it is asked for.
+func (s setting) listener() net.Listener {
+	if s.tls != nil {
+		return tls.NewListener(s.ln, s.tls)
+	}
+	return s.ln
+}
+
+// serveHTTP serves with net/http, as most applications do.
+func (s setting) serveHTTP(h http.Handler) error {
+	return (&http.Server{Handler: h}).Serve(s.listener())
+}
+
+// receiver is what the application does with messages of one connection; nil for
+// an echo.
+func (s setting) receiver(send func([]byte) error) func([]byte) error {
+	if s.app == nil {
+		return nil
+	}
+	return s.app(send)
+}
+
+// serveRaw returns the bytes that it reads: it is the limit of what a server on
+// net.Conn can do.
+func serveRaw(s setting) error {
+	ln := s.listener()
+	for {
+		c, err := ln.Accept()
+		if err != nil {
+			return err
+		}
+		go func() {
+			defer c.Close()
+			buf := make([]byte, 64<<10)
+			for {
+				n, err := c.Read(buf)
+				if err != nil {
+					return
+				}
+				if _, err := c.Write(buf[:n]); err != nil {
+					return
+				}
+			}
+		}()
+	}
+}
+
+// readAll is io.ReadAll into memory that is used again.
+func readAll(r io.Reader, buf []byte) ([]byte, error) {
+	buf = buf[:0]
+	for {
+		if len(buf) == cap(buf) {
+			buf = append(buf, 0)[:len(buf)]
+		}
+		n, err := r.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if err == io.EOF {
+			return buf, nil
+		}
+		if err != nil {
+			return buf, err
+		}
+	}
+}
