@@ -342,9 +342,10 @@ func (c *Conn) finish(by time.Time) {
 	w.mu.Unlock()
 }
 
-// cut closes the socket of nc, without a word of any protocol above it.
+// cut closes the socket of nc, without a word of any protocol above it: of TLS, and
+// that of TLS to a proxy.
 func cut(nc net.Conn) {
-	if t, ok := nc.(interface{ NetConn() net.Conn }); ok {
+	for t, ok := nc.(interface{ NetConn() net.Conn }); ok; t, ok = nc.(interface{ NetConn() net.Conn }) {
 		nc = t.NetConn()
 	}
 	nc.Close()

@@ -26,8 +26,14 @@ import (
 // the client's Timeout; neither concerns the connection. Redirects never lead
 // from wss to ws, and to another host Options.Header does not follow them. The
 // client's Transport must be an [*http.Transport] or be made of one, since the
-// connection is taken out of it. A ws URL cannot be reached through an HTTP proxy
-// yet, which is an error; a wss URL can.
+// connection is taken out of it.
+//
+// A proxy, which by default the environment names (see [http.ProxyFromEnvironment]),
+// is asked for a connection to the server, for ws as for wss: an HTTP or HTTPS proxy
+// by CONNECT, with what the http.Transport has set for that, or a SOCKS5 proxy. For ws
+// through an HTTP proxy the Transport must be an http.Transport itself: of one that
+// is hidden in another RoundTripper the proxy gets an ordinary request, and refuses it.
+// No error shows the password of a proxy.
 //
 // The response is that of the server, also if its answer is the error: then that
 // is a [*HandshakeError], and the response's Body holds the first KiB. Otherwise
@@ -145,7 +151,7 @@ func (d *dialer) request(ctx context.Context, u *url.URL) (*http.Response, error
 	req.Header = d.header()
 	c := *d.client
 	c.Timeout = 0
-	c.Transport = handshakeTransport(c.Transport)
+	c.Transport = handshakeTransport(ctx, c.Transport)
 	c.CheckRedirect = d.redirect
 	resp, err := c.Do(req)
 	switch {
@@ -183,11 +189,11 @@ func (d *dialer) setKey(h http.Header) {
 // handshakeTransport returns what makes the requests of one handshake. Of an
 // http.Transport it makes a copy that speaks HTTP/1.1 only, since there is no
 // Upgrade in HTTP/2 (RFC 9113 8.6), and that keeps no connection after a refusal,
-// which a proxy on the way may have taken for an agreement.
+// which a proxy on the way may have taken for an agreement. See tunnel for proxies.
 //
 // Another RoundTripper is used as it is. http.Transport, if it is made of that,
 // finds by itself that a request with this Upgrade needs HTTP/1.1.
-func handshakeTransport(rt http.RoundTripper) http.RoundTripper {
+func handshakeTransport(ctx context.Context, rt http.RoundTripper) http.RoundTripper {
 	if rt == nil {
 		rt = http.DefaultTransport
 	}
@@ -199,24 +205,8 @@ func handshakeTransport(rt http.RoundTripper) http.RoundTripper {
 	t.DisableKeepAlives = true
 	t.Protocols = new(http.Protocols)
 	t.Protocols.SetHTTP1(true)
-	if t.Proxy != nil {
-		t.Proxy = refuseHTTPProxy(t.Proxy)
-	}
+	tunnel(ctx, t)
 	return t
-}
-
-// refuseHTTPProxy keeps a ws handshake from a proxy that would take it for an
-// ordinary request and not pass on the Upgrade. 4.1: "the client SHOULD connect to
-// that proxy and ask it to open a TCP connection to the host", which http.Transport
-// does for https only. SOCKS proxies are below HTTP and fine.
-func refuseHTTPProxy(proxy func(*http.Request) (*url.URL, error)) func(*http.Request) (*url.URL, error) {
-	return func(req *http.Request) (*url.URL, error) {
-		p, err := proxy(req)
-		if err == nil && p != nil && req.URL.Scheme == "http" && (p.Scheme == "http" || p.Scheme == "https") {
-			return nil, fmt.Errorf("a ws URL cannot be reached through the HTTP proxy %s: use wss, or an Options.HTTPClient without this proxy", p.Redacted())
-		}
-		return p, err
-	}
 }
 
 // redirect is the CheckRedirect of the handshake: http.Client has made req to

@@ -731,16 +731,6 @@ func TestDialCookies(t *testing.T) {
 	}
 }
 
-// Through an HTTP proxy a ws handshake would be an ordinary request of its.
-func TestDialThroughHTTPProxy(t *testing.T) {
-	proxy := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { t.Errorf("the proxy is asked for %v", r.URL) }))
-	client := &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: proxy, User: url.UserPassword("user", "secret")})}}
-	_, _, err := Dial(testContext(t), "ws://example.com/", &Options{HTTPClient: client})
-	if err == nil || !strings.Contains(err.Error(), "a ws URL cannot be reached through the HTTP proxy http://user:xxxxx@") {
-		t.Errorf("the error should name the proxy, without its password: %v", err)
-	}
-}
-
 // With TLS the proxy is asked to CONNECT, and what the server sends at once comes
 // through.
 func TestDialThroughConnect(t *testing.T) {
@@ -775,6 +765,34 @@ func TestDialThroughConnect(t *testing.T) {
 	c.Close()
 	if got, want := <-connects, "CONNECT "+s.Listener.Addr().String(); got != want {
 		t.Errorf("the proxy is asked %q, want %q", got, want)
+	}
+}
+
+// A server may ask a client for a certificate.
+func TestDialClientCertificate(t *testing.T) {
+	cert, pool := certificate(t)
+	names := make(chan []string, 1)
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		names <- r.TLS.PeerCertificates[0].DNSNames
+		acceptor(nil, echo).ServeHTTP(w, r)
+	}))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert, ClientCAs: pool}
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	client := s.Client()
+	if _, _, err := Dial(testContext(t), s.URL, &Options{HTTPClient: client}); err == nil || !strings.Contains(err.Error(), "certificate required") {
+		t.Errorf("Dial without a certificate returns %v", err)
+	}
+	client.Transport.(*http.Transport).TLSClientConfig.Certificates = []tls.Certificate{cert}
+	c, _, err := Dial(testContext(t), s.URL, &Options{HTTPClient: client})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	wantEcho(t, c, "hello")
+	if got := <-names; len(got) != 1 || got[0] != "test.example" {
+		t.Errorf("the server sees a certificate of %q", got)
 	}
 }
 
