@@ -127,6 +127,8 @@ func closeFor(err error) (code StatusCode, reason string, ok bool) {
 		return p.Code, p.Reason, true
 	case errors.As(err, &big):
 		return StatusMessageTooBig, fmt.Sprintf("the limit is %d bytes", big.limit), true
+	case errors.Is(err, errSilent):
+		return StatusInternalError, "no answer to a ping", true
 	}
 	return 0, "", false
 }

@@ -63,6 +63,7 @@ func newConn(nc net.Conn, r role, opts *Options, subprotocol string, buffered []
 	c.in.init(opts, buffered)
 	c.out.init(opts)
 	c.out.flush = c.flush
+	c.keepAlive(opts)
 	return c
 }
 
@@ -292,6 +293,7 @@ func (c *Conn) beginEnd(cause error) {
 		return
 	}
 	w.endBy = time.Now().Add(lingerTimeout)
+	w.stopKeepAlive()
 	if w.flushing {
 		c.armWrite() // who is in the middle of a write has until then
 	}

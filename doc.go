@@ -21,7 +21,8 @@
 // # What an application must do
 //
 //   - Read, so that pings are answered and the peer's close is noticed. Who only
-//     writes calls [Conn.CloseRead].
+//     writes calls [Conn.CloseRead]. A peer that has vanished is noticed anyhow:
+//     see Options.KeepAlive.
 //   - Close: [Conn.Shutdown] makes the closing handshake, [Conn.Close] does not
 //     wait for the peer. A Handler's return does it too.
 //   - Take care whose pages may connect: see Options.CheckOrigin, [AllowOrigins].

@@ -30,6 +30,15 @@ type Options struct {
 	// as a frame announces it. 0 stands for 1 MiB, a negative number for no limit.
 	ReadLimit int64
 
+	// KeepAlive is for how long nothing may be heard of the peer before it is sent
+	// a ping, and then for how long again before the connection fails with an error
+	// that wraps os.ErrDeadlineExceeded: so a peer that has vanished is found, and
+	// what stands between does not forget a quiet connection. It works whether the
+	// application reads or not; but while a message waits for the application to
+	// read it, or bytes for the peer to take them (see WriteTimeout), silence does
+	// not count. 0 stands for 30 s, a negative duration for no keepalive.
+	KeepAlive time.Duration
+
 	// WriteTimeout is for how long a peer may take nothing of what is waiting for
 	// it before it counts as gone and the connection fails. A slow peer that takes
 	// something now and then is not gone. 0 stands for 10 s, a negative duration
@@ -56,6 +65,7 @@ type Options struct {
 
 const (
 	defaultReadLimit    = 1 << 20
+	defaultKeepAlive    = 30 * time.Second
 	defaultWriteTimeout = 10 * time.Second
 	defaultWriteQueue   = 64 << 10
 )
@@ -83,6 +93,14 @@ func (o *Options) readLimit() int64 {
 		return defaultReadLimit
 	}
 	return o.ReadLimit
+}
+
+// keepAlive returns a negative duration for none.
+func (o *Options) keepAlive() time.Duration {
+	if o == nil || o.KeepAlive == 0 {
+		return defaultKeepAlive
+	}
+	return o.KeepAlive
 }
 
 // writeTimeout returns a negative duration for none.

@@ -9,15 +9,19 @@ import (
 // Pings, pongs (5.5.2, 5.5.3), and the pump, which reads for somebody who waits for a
 // control frame while the application does not read.
 
-// pings are the pings whose pongs somebody waits for.
+// pings are the pings of a connection that may still be answered.
 type pings struct {
 	last    uint64 // the number of the last one, which is its payload
 	waiting []*ping
+	rtt     time.Duration // of the last pong; 0 before the first
+	alive   keepAlive
 }
 
+// A ping is one that somebody waits for.
 type ping struct {
 	number uint64
-	done   chan struct{}
+	sent   instant
+	done   chan struct{} // closed when the pong has come
 }
 
 // Ping sends a ping and waits for its pong (RFC 6455 5.5.2), and returns how long
@@ -34,18 +38,12 @@ func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 		w.mu.Unlock()
 		return 0, err
 	}
-	if w.pings == nil {
-		w.pings = new(pings)
-	}
-	p := w.pings.add()
-	var data [8]byte
-	binary.BigEndian.PutUint64(data[:], p.number)
-	c.appendFrame(FrameHeader{Fin: true, Opcode: OpPing}, data[:])
-	start := time.Now()
+	p := &ping{c.appendPing(), now(), make(chan struct{})}
+	w.pings.waiting = append(w.pings.waiting, p)
 	c.kick(true)
 
 	err = c.pump(ctx, p.done)
-	rtt = time.Since(start)
+	rtt = time.Duration(now() - p.sent)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.pings.remove(p)
@@ -53,6 +51,20 @@ func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 		return rtt, nil
 	}
 	return 0, err
+}
+
+// appendPing appends the next ping to the queue, and returns its number. Called
+// with out.mu held.
+func (c *Conn) appendPing() (number uint64) {
+	w := &c.out
+	if w.pings == nil {
+		w.pings = new(pings)
+	}
+	w.pings.last++
+	var data [8]byte
+	binary.BigEndian.PutUint64(data[:], w.pings.last)
+	c.appendFrame(FrameHeader{Fin: true, Opcode: OpPing}, data[:])
+	return w.pings.last
 }
 
 // pong answers a ping. It never waits: a peer that sends pings and reads no pongs
@@ -87,18 +99,17 @@ func (c *Conn) ponged(data []byte) {
 	if w.pings == nil || number > w.pings.last {
 		return
 	}
+	if number == w.pings.alive.number {
+		w.pings.rtt = time.Duration(now() - w.pings.alive.asked)
+	}
 	for _, p := range w.pings.waiting {
+		if p.number == number {
+			w.pings.rtt = time.Duration(now() - p.sent)
+		}
 		if p.number <= number && !isClosed(p.done) {
 			close(p.done)
 		}
 	}
-}
-
-func (s *pings) add() *ping {
-	s.last++
-	p := &ping{number: s.last, done: make(chan struct{})}
-	s.waiting = append(s.waiting, p)
-	return p
 }
 
 func (s *pings) remove(p *ping) {
@@ -128,7 +139,7 @@ func (c *Conn) pump(ctx context.Context, done <-chan struct{}) error {
 		}
 		err := r.ended()
 		if err == nil {
-			err = c.pumpOnce(ctx, done)
+			err = c.pumpOnce(ctx, done, func() bool { return r.wanted.Load() > 0 || isClosed(done) })
 		}
 		r.role.give()
 		if err != errGiveWay || isClosed(done) {
@@ -137,14 +148,14 @@ func (c *Conn) pump(ctx context.Context, done <-chan struct{}) error {
 	}
 }
 
-// pumpOnce pumps with the reader role in hand. It returns errGiveWay when it
-// should be given back for now.
-func (c *Conn) pumpOnce(ctx context.Context, done <-chan struct{}) (err error) {
+// pumpOnce pumps with the reader role in hand. It returns errGiveWay when quit says
+// that it should be given back for now.
+func (c *Conn) pumpOnce(ctx context.Context, done <-chan struct{}, quit func() bool) (err error) {
 	r := &c.in
 	c.watchRead(ctx)
-	r.quit = func() bool { return r.wanted.Load() > 0 || isClosed(done) }
+	r.quit = quit
 	defer func() { r.quit = nil }()
-	for err == nil && (r.landed > 0 || !r.quit()) {
+	for err == nil && (r.landed > 0 || !quit()) {
 		switch {
 		case r.landed == 0 && r.discarding.Load():
 			err = c.discard()
@@ -153,7 +164,11 @@ func (c *Conn) pumpOnce(ctx context.Context, done <-chan struct{}) (err error) {
 		default:
 			err = c.pumpWait(ctx, done)
 		}
-		if err == errMore {
+		switch {
+		case err != errMore:
+		case quit():
+			r.target, err = nil, errGiveWay
+		default:
 			err = c.fill(ctx)
 		}
 	}
@@ -167,6 +182,8 @@ func (c *Conn) pumpOnce(ctx context.Context, done <-chan struct{}) (err error) {
 // pumpWait waits without reading: there is a message in hand that belongs to the
 // application.
 func (c *Conn) pumpWait(ctx context.Context, done <-chan struct{}) error {
+	c.in.holding.Store(true)
+	defer c.in.holding.Store(false)
 	var timeout <-chan time.Time
 	if c.in.impatient.Load() {
 		timer := time.NewTimer(lingerTimeout)

@@ -590,6 +590,8 @@ type rig struct {
 // It is closed at the end of the test.
 func newRig(t testing.TB, r role, opts *Options) *rig {
 	g := newPlainRig(t, r, opts)
+	g.c.out.mu.Lock() // the keepalive has begun
+	defer g.c.out.mu.Unlock()
 	g.c.t = memSocket{g.mine}
 	g.c.traits = g.c.t.traits()
 	return g

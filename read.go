@@ -19,10 +19,12 @@ type reader struct {
 	role slot
 
 	err        atomic.Pointer[error] // why nothing more is read; the first one stays, but for Close
+	heard      atomic.Int64          // the instant at which bytes have come last
 	limit      atomic.Int64          // the next frame's msgs.limit
 	wanted     atomic.Int32          // calls of the application that wait for a pump to give way
 	impatient  atomic.Bool           // pumps hold a message only for lingerTimeout
 	discarding atomic.Bool           // pumps discard messages
+	holding    atomic.Bool           // a pump holds a message, and does not wait for the peer
 	want       chan struct{}         // wakes a pump that waits with the role; made by the first, under out.mu
 
 	// Bytes that have arrived. While the reader waits for more, it has none of
@@ -368,6 +370,7 @@ func (c *Conn) fill(ctx context.Context) error {
 			if waited {
 				c.out.lone.Store(true)
 			}
+			r.heard.Store(int64(now()))
 			r.filled(n)
 			return nil
 		}

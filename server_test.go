@@ -200,7 +200,7 @@ func TestHandlerContext(t *testing.T) {
 			defer cancel()
 			stopped := make(chan struct{})
 			context.AfterFunc(child, func() { close(stopped) })
-			time.Sleep(time.Minute)
+			time.Sleep(20 * time.Second)
 			if ctx.Err() != nil || child.Err() != nil {
 				t.Errorf("the context should live as long as the connection: %v, %v", ctx.Err(), child.Err())
 			}
@@ -217,7 +217,7 @@ func TestHandlerContext(t *testing.T) {
 		}))
 		p := s.visit()
 		p.send(textF("hello"))
-		time.Sleep(2 * time.Minute)
+		time.Sleep(40 * time.Second)
 		p.send(closeF(4000, ""))
 		wantErr(t, "the request's context", <-ended, context.Canceled)
 	})

@@ -614,7 +614,7 @@ func TestStaleWriteDeadline(t *testing.T) {
 	for _, plain := range []bool{false, true} {
 		for _, timeout := range []time.Duration{-1, time.Second} {
 			bubble(t, fmt.Sprintf("plain %v, timeout %v", plain, timeout), func(t *testing.T) {
-				opts := &Options{WriteTimeout: timeout}
+				opts := &Options{WriteTimeout: timeout, KeepAlive: -1}
 				g := newRig(t, client, opts)
 				if plain {
 					g = newPlainRig(t, client, opts)
