@@ -51,7 +51,7 @@ func Accept(w http.ResponseWriter, r *http.Request, opts *Options) (*Conn, error
 	if opts == nil {
 		opts = new(Options)
 	}
-	response, subprotocol, refusal := answer(w, r, opts)
+	response, agreed, refusal := answer(w, r, opts)
 	if refusal != nil {
 		return nil, reply(w, refusal)
 	}
@@ -63,7 +63,9 @@ func Accept(w http.ResponseWriter, r *http.Request, opts *Options) (*Conn, error
 		nc.Close()
 		return nil, fmt.Errorf("websocket: writing the answer to a handshake: %w", err)
 	}
-	return newConn(nc, server, opts, subprotocol, buffered), nil
+	c := newConn(nc, server, opts, agreed.subprotocol, buffered)
+	c.useDeflate(agreed.deflate, opts.Compression)
+	return c, nil
 }
 
 // IsUpgrade reports whether r asks for a WebSocket, for a handler that serves
@@ -81,25 +83,28 @@ func Subprotocols(r *http.Request) []string {
 	return list
 }
 
-// answer judges a request and returns the response that accepts it, or a refusal.
-func answer(w http.ResponseWriter, r *http.Request, opts *Options) (response []byte, subprotocol string, _ *HandshakeError) {
+// answer judges a request and returns the response that accepts it, and what is
+// agreed by that, or a refusal.
+func answer(w http.ResponseWriter, r *http.Request, opts *Options) (response []byte, agreed agreement, _ *HandshakeError) {
 	if err := opts.checkHandshake(server); err != nil {
-		return nil, "", failure(err)
+		return nil, agreed, failure(err)
 	}
 	q := clientRequest{r.Method, r.ProtoMajor, r.ProtoMinor, r.Host, hasBody(r), r.Header}
 	if refusal := q.check(); refusal != nil {
-		return nil, "", refusal
+		return nil, agreed, refusal
 	}
 	if refusal := checkOrigin(r, opts.CheckOrigin); refusal != nil {
-		return nil, "", refusal
+		return nil, agreed, refusal
 	}
 	fields, err := responseFields(w.Header(), opts.Header)
 	if err != nil {
-		return nil, "", failure(err)
+		return nil, agreed, failure(err)
 	}
 	key, _ := single(r.Header, fieldKey)
-	subprotocol = chooseSubprotocol(opts.Subprotocols, Subprotocols(r))
-	return appendResponse(nil, key, subprotocol, fields), subprotocol, nil
+	offers, _ := parseExtensions(r.Header[fieldExtensions])
+	agreed.subprotocol = chooseSubprotocol(opts.Subprotocols, Subprotocols(r))
+	agreed.deflate = acceptDeflate(opts.Compression.params(), offers)
+	return appendResponse(nil, key, agreed, fields), agreed, nil
 }
 
 // hasBody asks what net/http made of Content-Length and Transfer-Encoding. A

@@ -18,6 +18,14 @@ var (
 func getSmallBuffer() []byte { return smallBuffers.Get().(*[smallBuffer]byte)[:] }
 func getLargeBuffer() []byte { return largeBuffers.Get().(*[largeBuffer]byte)[:] }
 
+// getBuffer returns a buffer for n bytes, or the larger one.
+func getBuffer(n int) []byte {
+	if n <= smallBuffer {
+		return getSmallBuffer()
+	}
+	return getLargeBuffer()
+}
+
 // poison makes putBuffer overwrite what it is given, so that in tests a byte shows
 // which somebody uses that does not belong to him any more. Set before the first
 // connection is made, or never.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -90,7 +91,11 @@ type ProtocolError struct {
 }
 
 func (e *ProtocolError) Error() string {
-	return fmt.Sprintf("websocket: the peer broke the protocol: %s (RFC 6455 %s, status code %v)", e.Reason, e.Section, e.Code)
+	section := e.Section
+	if !strings.HasPrefix(section, "RFC") {
+		section = "RFC 6455 " + section
+	}
+	return fmt.Sprintf("websocket: the peer broke the protocol: %s (%s, status code %v)", e.Reason, section, e.Code)
 }
 
 func protocolError(section, format string, args ...any) error {

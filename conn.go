@@ -25,6 +25,7 @@ type Conn struct {
 	traits      traits
 	role        role
 	subprotocol string
+	flate       *flate // nil: no message is compressed
 
 	end  atomic.Pointer[error] // why the connection has ended
 	life atomic.Pointer[lifetime]

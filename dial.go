@@ -53,7 +53,7 @@ func Dial(ctx context.Context, rawURL string, opts *Options) (*Conn, *http.Respo
 	if err != nil {
 		return nil, resp, err
 	}
-	subprotocol, err := d.verify(resp)
+	agreed, err := d.verify(resp)
 	if err != nil {
 		return nil, resp, err
 	}
@@ -61,7 +61,9 @@ func Dial(ctx context.Context, rawURL string, opts *Options) (*Conn, *http.Respo
 	if err != nil {
 		return nil, resp, err
 	}
-	return newConn(nc, client, opts, subprotocol, buffered), resp, nil
+	c := newConn(nc, client, opts, agreed.subprotocol, buffered)
+	c.useDeflate(agreed.deflate, opts.Compression)
+	return c, resp, nil
 }
 
 // parseURL returns the http or https URL that stands for a ws or wss one. Its
@@ -177,6 +179,9 @@ func (d *dialer) header() http.Header {
 	if list := d.opts.Subprotocols; len(list) > 0 {
 		h["Sec-WebSocket-Protocol"] = []string{strings.Join(list, ", ")}
 	}
+	if offer := d.opts.Compression.offer(); offer != nil {
+		h["Sec-WebSocket-Extensions"] = []string{offer.extension().String()}
+	}
 	d.setKey(h)
 	return h
 }
@@ -256,25 +261,25 @@ func sameHost(a, b *url.URL) bool {
 
 // verify judges the server's answer. After an error nothing of the connection is
 // left.
-func (d *dialer) verify(resp *http.Response) (subprotocol string, err error) {
+func (d *dialer) verify(resp *http.Response) (agreed agreement, err error) {
 	// 4.1 "1. If the status code received from the server is not 101, the client
 	// handles the response per HTTP procedures."
 	if resp.StatusCode != http.StatusSwitchingProtocols {
-		return "", d.refused(resp)
+		return agreed, d.refused(resp)
 	}
 	// RFC 9110 15.2: "Since HTTP/1.0 did not define any 1xx status codes, a server
 	// MUST NOT send a 1xx response to an HTTP/1.0 client", nor then in HTTP/1.0.
 	if !resp.ProtoAtLeast(1, 1) {
 		err = fmt.Errorf("it is in %s, which has no Upgrade", resp.Proto)
 	} else {
-		subprotocol, err = checkResponse(resp.Header, d.key, d.opts.Subprotocols)
+		agreed, err = checkResponse(resp.Header, d.key, d.opts.Subprotocols, d.opts.Compression.offer())
 	}
 	if err != nil {
 		resp.Body.Close() // which is the connection
 		resp.Body = http.NoBody
-		return "", d.fail(resp, "the answer is not that of a WebSocket server: "+err.Error(), nil)
+		return agreed, d.fail(resp, "the answer is not that of a WebSocket server: "+err.Error(), nil)
 	}
-	return subprotocol, nil
+	return agreed, nil
 }
 
 // maxErrorBody is how much is kept of the body of a response that is an error.

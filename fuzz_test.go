@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"example.com/websocket/internal/deflate"
 )
 
 // A tape is a net.Conn whose peer has said everything beforehand, in pieces of
@@ -79,11 +81,11 @@ var ways = []way{
 	},
 }
 
-// play lets a connection of role r read a tape, and tells what happened: the
+// play lets a connection of role r, compressed as o says, read a tape, and tells what happened: the
 // messages, the error at the end, and what the peer was sent.
-func play(r role, limit int64, in, sizes []byte, read way) (events []string) {
+func play(r role, limit int64, o *Compression, in, sizes []byte, read way) (events []string) {
 	t := newTape(in, sizes)
-	c := newConn(t, r, &Options{ReadLimit: limit}, "", nil)
+	c := withDeflate(newConn(t, r, &Options{ReadLimit: limit}, "", nil), o)
 	for {
 		typ, p, err := read(c)
 		if err != nil {
@@ -130,6 +132,8 @@ func fuzzFrames() [][]byte {
 	}
 	hello := frame(0x81, "Hello")
 	long := string(bytes.Repeat([]byte("0123456789"), 700))
+	deflated := string(deflate.NewCompressor(deflate.Fast, 8, false).AppendMessage(nil, []byte(pattern(900))))
+	bomb := string(deflate.NewCompressor(deflate.Fast, 8, false).AppendMessage(nil, make([]byte, 40000)))
 	return [][]byte{
 		hello,
 		{0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f}, // unmasked
@@ -139,11 +143,23 @@ func fuzzFrames() [][]byte {
 		bytes.Join([][]byte{frame(0x82, long), frame(0x02, long), frame(0x8a, ""), frame(0x80, long[:126])}, nil),
 		bytes.Join([][]byte{frame(0x02, ""), frame(0x00, ""), frame(0x81, "no")}, nil),
 		frame(0x88, ""), frame(0x88, "\x03"), frame(0x88, "\x03\xed"), frame(0x88, "\x03\xe8\xff"),
-		frame(0xc1, "rsv1"), frame(0x83, "opcode"), frame(0x09, "fragmented ping"), frame(0x80, "nothing to continue"),
+		frame(0xc1, "rsv1"), frame(0xc2, "\x06\x00"), frame(0xc1, "\x00\x01\x00\xfe\xff\xff\x00"),
+		bytes.Join([][]byte{frame(0xc1, deflated), frame(0x42, deflated[:4]), frame(0x89, "ping"), frame(0x80, deflated[4:]), frame(0xc1, deflated[:9]), hello}, nil),
+		bytes.Join([][]byte{frame(0xc2, bomb), frame(0x42, bomb[:11]), frame(0x80, bomb[11:])}, nil),
+		frame(0x83, "opcode"), frame(0x09, "fragmented ping"), frame(0x80, "nothing to continue"),
 		{0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4, 5},
 		{0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5},
 		{0x82, 0xfe, 0, 125, 1, 2, 3, 4, 5},
 	}
+}
+
+// fuzzCompression reads options from a byte, of which the three lowest bits are
+// left for something else.
+func fuzzCompression(b byte) *Compression {
+	if bits := int(b >> 4); bits >= minWindowBits {
+		return both(b&8 != 0, bits)
+	}
+	return nil
 }
 
 // FuzzPieces: TCP keeps no boundaries. The same bytes in other pieces, read in
@@ -151,6 +167,7 @@ func fuzzFrames() [][]byte {
 func FuzzPieces(f *testing.F) {
 	for i, in := range fuzzFrames() {
 		f.Add(in, []byte{byte(i), 0, 3}, i%2 == 0, byte(i))
+		f.Add(in, []byte{byte(i), 0, 3}, false, byte(0xf8|i%3))
 	}
 	f.Fuzz(func(t *testing.T, in, sizes []byte, isClient bool, w byte) {
 		if len(in) > 16<<10 { // below the bound of the queue, so that no pong is left out
@@ -160,8 +177,9 @@ func FuzzPieces(f *testing.F) {
 		if isClient {
 			r = client
 		}
-		whole := play(r, 8<<10, in, nil, ways[0])
-		pieces := play(r, 8<<10, in, sizes, ways[int(w)%len(ways)])
+		o := fuzzCompression(w)
+		whole := play(r, 8<<10, o, in, nil, ways[0])
+		pieces := play(r, 8<<10, o, in, sizes, ways[int(w&7)%len(ways)])
 		if fmt.Sprint(whole) != fmt.Sprint(pieces) {
 			t.Errorf("read at once it is\n%q\nin pieces of %v\n%q", whole, sizes, pieces)
 		}
@@ -173,25 +191,29 @@ func FuzzPieces(f *testing.F) {
 // bounded by it, and no goroutine is left.
 func FuzzConn(f *testing.F) {
 	for _, in := range fuzzFrames() {
-		f.Add(in, []byte{1})
+		f.Add(in, []byte{1}, byte(0))
+		f.Add(in, []byte{1}, byte(0xf8))
 	}
-	f.Fuzz(func(t *testing.T, in, sizes []byte) {
+	f.Fuzz(func(t *testing.T, in, sizes []byte, o byte) {
 		const limit = 4 << 10
 		before := runtime.NumGoroutine()
 		var m0, m1 runtime.MemStats
 		runtime.ReadMemStats(&m0)
 		tape := newTape(in, sizes)
-		c := newConn(tape, server, &Options{ReadLimit: limit}, "", nil)
+		c := withDeflate(newConn(tape, server, &Options{ReadLimit: limit}, "", nil), fuzzCompression(o))
 		var err error
+		read := 0
 		for err == nil {
 			var p []byte
 			if _, p, err = c.ReadMessage(context.Background()); len(p) > limit {
 				t.Fatalf("a message of %d bytes was read; the limit is %d", len(p), limit)
 			}
+			read += len(p)
 		}
 		runtime.ReadMemStats(&m1)
 		// 64 bytes a byte of input: a message is a slice, and the least frame has six.
-		if n := m1.TotalAlloc - m0.TotalAlloc; n > 1<<20+64*uint64(len(in)) {
+		// What is inflated is at most doubled on the way.
+		if n := m1.TotalAlloc - m0.TotalAlloc; n > 1<<20+64*uint64(len(in))+4*uint64(read) {
 			t.Errorf("%d bytes of input made the connection allocate %d", len(in), n)
 		}
 		var closed *CloseError

@@ -163,15 +163,24 @@ func chooseSubprotocol(own, offered []string) string {
 	return ""
 }
 
+// An agreement is what the two sides settle in the handshake.
+type agreement struct {
+	subprotocol string         // "" for none
+	deflate     *deflateParams // nil for no compression
+}
+
 // appendResponse appends the server's half of the handshake (4.2.2 5.), with
 // further fields in the order of their names. The caller has checked those.
-func appendResponse(dst []byte, key, subprotocol string, fields map[string][]string) []byte {
+func appendResponse(dst []byte, key string, agreed agreement, fields map[string][]string) []byte {
 	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\n"+
 		"Upgrade: websocket\r\n"+
 		"Connection: Upgrade\r\n"...)
 	dst = appendField(dst, "Sec-WebSocket-Accept", AcceptKey(key))
-	if subprotocol != "" {
-		dst = appendField(dst, "Sec-WebSocket-Protocol", subprotocol)
+	if agreed.subprotocol != "" {
+		dst = appendField(dst, "Sec-WebSocket-Protocol", agreed.subprotocol)
+	}
+	if agreed.deflate != nil {
+		dst = appendField(dst, "Sec-WebSocket-Extensions", agreed.deflate.extension().String())
 	}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		for _, value := range fields[name] {
@@ -189,34 +198,31 @@ func appendField(dst []byte, name, value string) []byte {
 }
 
 // checkResponse judges the header of a 101 response to a request with this key
-// and these subprotocols: 4.1 "the client MUST validate the server's response as
-// follows". It returns the subprotocol agreed on, "" for none. A server may leave
-// an offer of subprotocols without an answer.
-func checkResponse(header map[string][]string, key string, offered []string) (subprotocol string, err error) {
+// and these offers: 4.1 "the client MUST validate the server's response as
+// follows". A server may leave an offer without an answer.
+func checkResponse(header map[string][]string, key string, subprotocols []string, deflate *deflateParams) (agreed agreement, err error) {
 	// "2. If the response lacks an |Upgrade| header field or the |Upgrade| header
 	// field contains a value that is not an ASCII case-insensitive match for the
 	// value "websocket", the client MUST _Fail the WebSocket Connection_."
 	if v, ok := single(header, fieldUpgrade); !ok || !equalFold(v, "websocket") {
-		return "", fmt.Errorf("its Upgrade is %s, and must be websocket", show(header[fieldUpgrade]))
+		return agreed, fmt.Errorf("its Upgrade is %s, and must be websocket", show(header[fieldUpgrade]))
 	}
 	// "3. If [...] the |Connection| header field doesn't contain a token that is an
 	// ASCII case-insensitive match for the value "Upgrade""
 	if !listContains(header[fieldConnection], "upgrade") {
-		return "", fmt.Errorf("its Connection is %s, and must include the token Upgrade", show(header[fieldConnection]))
+		return agreed, fmt.Errorf("its Connection is %s, and must include the token Upgrade", show(header[fieldConnection]))
 	}
 	// "4. If the response lacks a |Sec-WebSocket-Accept| header field or the
 	// |Sec-WebSocket-Accept| contains a value other than" that of the key. It shows
 	// an answer that a cache made for somebody else's key.
 	if v, ok := single(header, fieldAccept); !ok || v != AcceptKey(key) {
-		return "", fmt.Errorf("its Sec-WebSocket-Accept is %s, which does not answer the key of the request", show(header[fieldAccept]))
+		return agreed, fmt.Errorf("its Sec-WebSocket-Accept is %s, which does not answer the key of the request", show(header[fieldAccept]))
 	}
-	// "5. If the response includes a |Sec-WebSocket-Extensions| header field and
-	// this header field indicates the use of an extension that was not present in
-	// the client's handshake". We offer none.
-	if list, err := parseExtensions(header[fieldExtensions]); err != nil || len(list) > 0 {
-		return "", fmt.Errorf("its Sec-WebSocket-Extensions is %s, and no extension was offered", show(header[fieldExtensions]))
+	if agreed.deflate, err = checkExtensions(header, deflate); err != nil {
+		return agreed, err
 	}
-	return checkSubprotocol(header, offered)
+	agreed.subprotocol, err = checkSubprotocol(header, subprotocols)
+	return agreed, err
 }
 
 // checkSubprotocol: 4.1 "6. If the response includes a |Sec-WebSocket-Protocol|
@@ -298,55 +304,6 @@ func bodyField(name string) bool {
 	return strings.HasPrefix(name, "trailer:")
 }
 
-// An extension is one element of Sec-WebSocket-Extensions (9.1): an offer in a
-// request, an agreement in a response.
-type extension struct {
-	name   string
-	params []extensionParam // in order; a name may come more than once, which is for the extension to judge
-}
-
-type extensionParam struct {
-	name  string
-	value string // unquoted; "" stands for none, since a value is never empty
-}
-
-// String formats e as 9.1 has it. A value is a token, so it needs no quotes.
-func (e extension) String() string {
-	var b strings.Builder
-	b.WriteString(e.name)
-	for _, p := range e.params {
-		b.WriteString("; " + p.name)
-		if p.value != "" {
-			b.WriteString("=" + p.value)
-		}
-	}
-	return b.String()
-}
-
-// parseExtensions reads the lines of Sec-WebSocket-Extensions in one pass. 9.1:
-// "Note that like other HTTP header fields, this header field MAY be split or
-// combined across multiple lines."
-//
-//	extension-list    = 1#extension
-//	extension         = extension-token *( ";" extension-param )
-//	extension-param   = token [ "=" (token | quoted-string) ]
-//
-// The elements of a list may be empty (RFC 9110 5.6.1.2).
-func parseExtensions(lines []string) ([]extension, error) {
-	var list []extension
-	for _, line := range lines {
-		s := scanner{rest: line}
-		for s.nextElement() {
-			e, ok := s.extension()
-			if !ok || !s.atElementEnd() {
-				return nil, fmt.Errorf("websocket: malformed Sec-WebSocket-Extensions, at %.80q (RFC 6455 9.1)", s.rest)
-			}
-			list = append(list, e)
-		}
-	}
-	return list, nil
-}
-
 // parseTokens reads the lines of a field that is a list of tokens.
 func parseTokens(lines []string) (tokens []string, ok bool) {
 	for _, line := range lines {
@@ -399,25 +356,6 @@ func (s *scanner) token() string {
 	t := s.rest[:n]
 	s.rest = s.rest[n:]
 	return t
-}
-
-func (s *scanner) extension() (e extension, ok bool) {
-	if e.name = s.token(); e.name == "" {
-		return e, false
-	}
-	for s.eat(';') {
-		p := extensionParam{name: s.token()}
-		if p.name == "" {
-			return e, false
-		}
-		if s.eat('=') {
-			if p.value, ok = s.value(); !ok {
-				return e, false
-			}
-		}
-		e.params = append(e.params, p)
-	}
-	return e, true
 }
 
 // value reads a token or a quoted-string. 9.1: "When using the quoted-string

@@ -216,7 +216,7 @@ func TestChooseSubprotocol(t *testing.T) {
 }
 
 func TestAppendResponse(t *testing.T) {
-	got := appendResponse(nil, acceptVectors[0].key, "chat", map[string][]string{"Set-Cookie": {"b=1", "a=2"}, "Date": nil, "Server": {"x"}})
+	got := appendResponse(nil, acceptVectors[0].key, agreement{subprotocol: "chat"}, map[string][]string{"Set-Cookie": {"b=1", "a=2"}, "Date": nil, "Server": {"x"}})
 	want := "HTTP/1.1 101 Switching Protocols\r\n" +
 		"Upgrade: websocket\r\n" +
 		"Connection: Upgrade\r\n" +
@@ -258,7 +258,7 @@ func TestCheckResponse(t *testing.T) {
 		{"Accept is case-sensitive", "Sec-Websocket-Accept", []string{strings.ToLower(acceptVectors[0].accept)}, "", "does not answer the key"},
 		{"Accept twice", "Sec-Websocket-Accept", []string{acceptVectors[0].accept, acceptVectors[0].accept}, "", "does not answer the key"},
 		{"an extension that was not offered", "Sec-Websocket-Extensions", []string{"permessage-deflate"}, "", "no extension was offered"},
-		{"a malformed extension", "Sec-Websocket-Extensions", []string{";"}, "", "no extension was offered"},
+		{"a malformed extension", "Sec-Websocket-Extensions", []string{";"}, "", "must be a list of extensions"},
 		{"a subprotocol that was not offered", "Sec-Websocket-Protocol", []string{"Chat"}, "", `one of those offered, ["chat" "superchat"]`},
 		{"an empty subprotocol", "Sec-Websocket-Protocol", []string{""}, "", "one of those offered"},
 		{"two subprotocols in a line", "Sec-Websocket-Protocol", []string{"chat, superchat"}, "", "one of those offered"},
@@ -272,14 +272,14 @@ func TestCheckResponse(t *testing.T) {
 		if tc.name != "" {
 			header[tc.name] = tc.values
 		}
-		subprotocol, err := checkResponse(header, acceptVectors[0].key, offered)
+		agreed, err := checkResponse(header, acceptVectors[0].key, offered, nil)
 		switch {
 		case tc.reason == "" && err != nil:
 			t.Errorf("%s: client should go on, but: %v", tc.why, err)
 		case tc.reason != "" && (err == nil || !strings.Contains(err.Error(), tc.reason)):
 			t.Errorf("%s: client should fail with %q, but: %v", tc.why, tc.reason, err)
-		case subprotocol != tc.subprotocol:
-			t.Errorf("%s: subprotocol is %q, want %q", tc.why, subprotocol, tc.subprotocol)
+		case agreed.subprotocol != tc.subprotocol:
+			t.Errorf("%s: subprotocol is %q, want %q", tc.why, agreed.subprotocol, tc.subprotocol)
 		}
 	}
 }

@@ -28,11 +28,12 @@ func (t MessageType) String() string {
 // frame cannot tell by itself: which frame may follow which, how long the message
 // becomes, and whether text is UTF-8 across the joints of its frames.
 type assembler struct {
-	limit int64       // of a message in bytes; negative: none
-	typ   MessageType // of the message in hand; 0 between messages
-	final bool        // the frame in hand is the last of its message
-	size  int64       // of the message, as far as its frames have announced it
-	text  utf8Checker
+	limit      int64       // of a message in bytes; negative: none
+	typ        MessageType // of the message in hand; 0 between messages
+	compressed bool        // it is
+	final      bool        // the frame in hand is the last of its message
+	size       int64       // of the message, as far as its frames have announced it, or as it was inflated
+	text       utf8Checker
 }
 
 // between reports that no message has begun that has not ended.
@@ -50,9 +51,12 @@ func (a *assembler) beginFrame(h FrameHeader) error {
 		return protocolError("5.4", "a %v frame inside a fragmented message", h.Opcode)
 	}
 	if a.between() {
-		a.typ, a.size = MessageType(h.Opcode), 0
+		a.typ, a.compressed, a.size = MessageType(h.Opcode), h.RSV1, 0
 	}
 	a.final = h.Fin
+	if a.compressed {
+		return nil // what its frames announce is not its size
+	}
 	// Checked with the header: nothing beyond the limit is ever read or stored. The
 	// subtraction cannot overflow, as an addition of two announced sizes could.
 	if a.limit >= 0 && h.Length > a.limit-a.size {
@@ -61,6 +65,34 @@ func (a *assembler) beginFrame(h FrameHeader) error {
 	a.size += h.Length
 	return nil
 }
+
+// inflated takes the next bytes of a compressed message, as it was before it was
+// compressed. The limit is for these.
+func (a *assembler) inflated(p []byte) error {
+	within := p[:min(len(p), a.room()-1)]
+	a.size += int64(len(within))
+	if err := a.payload(within); err != nil {
+		return err
+	}
+	if len(within) < len(p) {
+		return a.tooBig()
+	}
+	return nil
+}
+
+// room returns how many bytes of a compressed message may be inflated in one step:
+// one more than the limit lets it have, by which it is seen that it exceeds it.
+func (a *assembler) room() int {
+	const most = 1 << 30
+	if a.limit < 0 {
+		return most
+	}
+	return int(min(max(a.limit-a.size, 0), most-1)) + 1
+}
+
+// tooBig is the error for a compressed message that exceeds the limit. How large
+// it would become is not found out.
+func (a *assembler) tooBig() error { return &tooBigError{a.limit, uint64(a.limit) + 1} }
 
 // payload takes the next bytes of the frame in hand, unmasked, in pieces of any
 // size, so that a bad byte fails as soon as it has arrived.

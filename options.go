@@ -49,6 +49,10 @@ type Options struct {
 	// wait. A larger message is taken when the queue is empty. 0 stands for 64 KiB.
 	WriteQueue int
 
+	// Compression offers, or accepts, that messages are compressed (RFC 7692). nil
+	// stands for off; &Compression{} is a good beginning.
+	Compression *Compression
+
 	// CheckOrigin decides whether a handshake with an Origin header may become a
 	// connection (RFC 6455 10.2). The browser sends that header, and a page from
 	// anywhere may open a connection to any server, with the cookies that belong to
@@ -85,7 +89,7 @@ func (o *Options) check(r role) error {
 
 // checkHandshake reports what cannot go into a handshake of role r.
 func (o *Options) checkHandshake(r role) error {
-	return errors.Join(o.check(r), checkSubprotocols(o.Subprotocols), checkOptionsHeader(o.Header))
+	return errors.Join(o.check(r), o.Compression.check(), checkSubprotocols(o.Subprotocols), checkOptionsHeader(o.Header))
 }
 
 func (o *Options) readLimit() int64 {

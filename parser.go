@@ -57,7 +57,7 @@ func (c *Conn) beginFrame() error {
 		return err
 	}
 	if err == nil {
-		err = r.frame.check(c.role.peer(), false)
+		err = r.frame.check(c.role.peer(), c.flate != nil)
 	}
 	control := r.frame.Opcode.IsControl()
 	if err == nil && !control {
@@ -173,6 +173,9 @@ func (c *Conn) assemble() (MessageType, error) {
 		if err := c.toData(); err != nil {
 			return 0, err
 		}
+		if r.msgs.compressed {
+			return c.assembleDeflated()
+		}
 		for r.left > 0 {
 			if len(r.unread) == 0 && r.landed == 0 && r.left < r.blockSize() {
 				return 0, errMore
@@ -229,6 +232,13 @@ func (c *Conn) readStream(p []byte) (int, error) {
 		if err := c.toData(); err != nil {
 			return 0, err
 		}
+		if r.msgs.compressed {
+			n, err := c.inflate(p)
+			if err == io.EOF {
+				r.stream = nil
+			}
+			return n, err
+		}
 		if r.left > 0 {
 			return c.readPayload(p[:min(int64(len(p)), r.left)])
 		}
@@ -258,6 +268,13 @@ func (c *Conn) discard() error {
 			return err
 		}
 		r.stream = discarded
+		if r.msgs.compressed {
+			err := c.discardDeflated()
+			if err == io.EOF {
+				r.stream, err = nil, nil
+			}
+			return err
+		}
 		if r.left > 0 {
 			if err := c.checkPayload(r.take()); err != nil {
 				return err

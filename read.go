@@ -33,6 +33,7 @@ type reader struct {
 	unread []byte // the end of block
 	target []byte // what the next fill is to read into instead: a large payload's own memory
 	landed int    // bytes that it has put there
+	packed []byte // of a compressed frame, in block: unmasked and not inflated yet
 
 	large bool  // the next block is a large one
 	spare uint8 // large blocks in a row that a small one would have done for
@@ -44,6 +45,7 @@ type reader struct {
 	whole   MessageType // of the message in hand, if partial is all of it; else 0
 	frame   FrameHeader
 	left    int64 // bytes of its payload that have not been taken yet
+	pending bool  // the inflater may have more than there was room for
 	control []byte
 
 	// The message in hand.
@@ -423,12 +425,12 @@ func (r *reader) release() {
 	if r.block != nil {
 		putBuffer(r.block)
 	}
-	r.block, r.unread = nil, nil
+	r.block, r.unread, r.packed = nil, nil, nil
 }
 
 // tidy gives the block back if nothing in it is unread.
 func (r *reader) tidy() {
-	if len(r.unread) == 0 {
+	if len(r.unread)+len(r.packed) == 0 {
 		r.release()
 	}
 }

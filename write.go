@@ -85,6 +85,10 @@ func (w *writer) init(opts *Options) {
 // (wrapped), the peer's [*CloseError], or the reason for which the connection has
 // failed, perhaps by an earlier write.
 func (c *Conn) WriteMessage(ctx context.Context, typ MessageType, p []byte) error {
+	return c.write(ctx, typ, p, c.deflates(len(p)))
+}
+
+func (c *Conn) write(ctx context.Context, typ MessageType, p []byte, deflate bool) error {
 	if err := checkType(typ); err != nil {
 		return err
 	}
@@ -92,7 +96,7 @@ func (c *Conn) WriteMessage(ctx context.Context, typ MessageType, p []byte) erro
 	if ctx.Err() != nil {
 		return c.giveUp(ctx)
 	}
-	if len(p) < largeWrite {
+	if len(p) < largeWrite && !deflate {
 		w.mu.Lock()
 		if w.mayAppend(len(p)) {
 			c.appendFrame(FrameHeader{Fin: true, Opcode: Opcode(typ)}, p)
@@ -105,7 +109,11 @@ func (c *Conn) WriteMessage(ctx context.Context, typ MessageType, p []byte) erro
 		return err
 	}
 	defer c.out.turn.give()
-	return c.writeFrame(ctx, FrameHeader{Fin: true, Opcode: Opcode(typ)}, p)
+	h := FrameHeader{Fin: true, Opcode: Opcode(typ)}
+	if deflate {
+		return c.writeDeflated(ctx, h, p)
+	}
+	return c.writeFrame(ctx, h, p)
 }
 
 // WriteText is WriteMessage of a text message.
@@ -151,6 +159,7 @@ type messageWriter struct {
 	opcode Opcode // of the next frame
 	begun  bool   // a frame was sent
 	buf    []byte // from the pool: the beginning of the next frame
+	packed []byte // from the pool, if the message is compressed: what is to follow
 	err    error
 }
 
@@ -173,7 +182,7 @@ func (m *messageWriter) Write(p []byte) (n int, err error) {
 	if len(m.buf) > 0 {
 		k := copy(m.buf[len(m.buf):cap(m.buf)], p)
 		m.buf = m.buf[:cap(m.buf)]
-		if err := m.frame(m.buf, false); err != nil {
+		if err := m.put(m.buf, false); err != nil {
 			return 0, err
 		}
 		m.buf, p, n = m.buf[:0], p[k:], k
@@ -182,7 +191,7 @@ func (m *messageWriter) Write(p []byte) (n int, err error) {
 		m.buf = append(m.buf, p...)
 		return n + len(p), nil
 	}
-	if err := m.frame(p, false); err != nil {
+	if err := m.put(p, false); err != nil {
 		return n, err
 	}
 	return n + len(p), nil
@@ -195,24 +204,44 @@ func (m *messageWriter) Close() error {
 	}
 	err := m.err
 	if err == nil {
-		err = m.frame(m.buf, true)
+		err = m.put(m.buf, true)
+	}
+	if err != nil && m.packed != nil {
+		m.c.flate.deflater.Undo()
 	}
 	if err != nil && m.begun && m.c.writeErr() == nil {
 		m.c.fail(fmt.Errorf("%w: %w", errAbandoned, err))
 	}
 	putBuffer(m.buf)
-	m.buf, m.err = nil, errWriterClosed
+	putBuffer(m.packed)
+	m.buf, m.packed, m.err = nil, nil, errWriterClosed
 	m.c.out.turn.give()
 	return err
 }
 
-func (m *messageWriter) frame(p []byte, fin bool) error {
+// put takes the next bytes of the message, and the last if fin is true, into one or
+// more frames. The first decide whether the message is compressed.
+func (m *messageWriter) put(p []byte, fin bool) error {
 	if m.ctx.Err() != nil {
 		m.err = m.c.giveUp(m.ctx)
-	} else {
-		m.err = m.c.writeFrame(m.ctx, FrameHeader{Fin: fin, Opcode: m.opcode}, p)
+		return m.err
 	}
-	if m.err == nil {
+	if !m.begun && m.packed == nil && m.c.deflates(len(p)) {
+		if fin {
+			m.err = m.c.writeDeflated(m.ctx, FrameHeader{Fin: true, Opcode: m.opcode}, p)
+			return m.err
+		}
+		m.packed = getLargeBuffer()[:0]
+	}
+	if m.packed != nil {
+		return m.deflate(p, fin)
+	}
+	return m.frame(p, fin)
+}
+
+func (m *messageWriter) frame(p []byte, fin bool) error {
+	h := FrameHeader{Fin: fin, RSV1: m.packed != nil && !m.begun, Opcode: m.opcode}
+	if m.err = m.c.writeFrame(m.ctx, h, p); m.err == nil {
 		m.opcode, m.begun = OpContinuation, true
 	}
 	return m.err

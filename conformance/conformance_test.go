@@ -19,12 +19,15 @@ import (
 // echoLimit is the largest message that the suite sends.
 const echoLimit = 16 << 20
 
-// tested are the terms for the library: it is held to all of them but compression, which it may lack.
-var tested = verdict{patience: 10 * time.Second}
+// tested are the terms for the library: it is held to all of them.
+var tested = verdict{patience: 10 * time.Second, requireCompression: true}
+
+// compression lets the suite choose: it is with context takeover unless a case wants it without.
+var compression = &websocket.Compression{ServerContextTakeover: true, ClientContextTakeover: true}
 
 func TestServer(t *testing.T) {
 	srv := httptest.NewServer(&websocket.Server{
-		Options: websocket.Options{ReadLimit: echoLimit},
+		Options: websocket.Options{ReadLimit: echoLimit, Compression: compression},
 		Handler: func(c *websocket.Conn, _ *http.Request) { echo(context.Background(), c) },
 	})
 	defer srv.Close()
@@ -120,7 +123,7 @@ func caseCount(address string) (int, error) {
 func echoOnce(address string) {
 	ctx, cancel := context.WithTimeout(context.Background(), maxCase)
 	defer cancel()
-	c, _, err := websocket.Dial(ctx, address, &websocket.Options{ReadLimit: echoLimit})
+	c, _, err := websocket.Dial(ctx, address, &websocket.Options{ReadLimit: echoLimit, Compression: compression})
 	if err != nil {
 		return
 	}

@@ -52,6 +52,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	sockets := &websocket.Server{
 		Options: websocket.Options{
 			ReadLimit:   maxMessage,
+			Compression: &websocket.Compression{},
 			CheckOrigin: websocket.AllowOrigins(pages.Origins...),
 		},
 		Handler: func(c *websocket.Conn, r *http.Request) { serve(c, r, logger) },

@@ -35,6 +35,7 @@ type Compressor struct {
 	window     []byte
 	parsed     int
 	blockStart int
+	started    int // len(window) when the last message began; negative: it was discarded since
 }
 
 // NewCompressor returns a Compressor whose matches reach at most
@@ -98,6 +99,25 @@ func (c *Compressor) Flush(dst []byte) []byte {
 	return c.end()
 }
 
+// Undo takes the last message, or the one in progress, out of the history, for
+// one that the peer will not get. If what was before it has been discarded
+// meanwhile, the whole history goes.
+//
+// Entries for what was taken out stay in the table. They are stale ones as any
+// other: what they lead to is verified.
+func (c *Compressor) Undo() {
+	if c.block != nil {
+		c.w.bits = bitBuffer{}
+		c.release()
+	}
+	if c.started < 0 {
+		c.Forget()
+		return
+	}
+	c.window = c.window[:min(c.started, len(c.window))]
+	c.parsed, c.blockStart = len(c.window), len(c.window)
+}
+
 // Forget drops the history: the next message will not refer to those before
 // it. It must not be called within a message.
 func (c *Compressor) Forget() {
@@ -116,8 +136,9 @@ func (c *Compressor) begin(dst []byte) {
 	}
 	c.block = blocks.Get().(*block)
 	c.block.reset()
+	c.started = len(c.window)
 	if c.takeover && c.matcher == nil {
-		c.matcher = newMatcher(min(max(int(c.windowBits)-1, minWindowBits), maxTableBits))
+		c.matcher = newMatcher(max(int(c.windowBits)-3, minWindowBits)) // half the size of the window
 	} else if !c.takeover {
 		c.matcher = matchers.Get().(*matcher)
 		c.matcher.forget()
@@ -131,18 +152,24 @@ func (c *Compressor) end() []byte {
 	c.w.reserve(3)
 	c.w.add(storedBlock<<1, 3)
 	c.w.align()
+	c.release()
+	return c.take()
+}
+
+// release gives back what a message has borrowed.
+func (c *Compressor) release() {
 	blocks.Put(c.block)
 	c.block = nil
-	if !c.takeover {
-		matchers.Put(c.matcher)
-		c.matcher = nil
-		if c.window != nil {
-			windows.Put((*[1 << maxWindowBits]byte)(c.window[:1<<maxWindowBits]))
-			c.window = nil
-		}
-		c.Forget()
+	if c.takeover {
+		return
 	}
-	return c.take()
+	matchers.Put(c.matcher)
+	c.matcher = nil
+	if c.window != nil {
+		windows.Put((*[1 << maxWindowBits]byte)(c.window[:1<<maxWindowBits]))
+		c.window = nil
+	}
+	c.Forget()
 }
 
 // take hands the output back to the caller, whose memory it is.
@@ -206,5 +233,6 @@ func (c *Compressor) makeRoom(n int) {
 	c.window = c.window[:kept]
 	c.parsed = kept
 	c.blockStart -= drop
+	c.started = -1
 	c.matcher.base += uint32(drop)
 }

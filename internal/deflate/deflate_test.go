@@ -255,6 +255,32 @@ func TestForget(t *testing.T) {
 	}
 }
 
+// What Undo takes out the inflater need not have seen: a message of any size, whole
+// or in progress. What was before it, if it is still there, is referred to again.
+func TestUndo(t *testing.T) {
+	messages := corpus.Kinds[0].Messages(700, 8)
+	eachSetting(func(s setting) {
+		for _, size := range []int{0, 100, 3000, 40000} {
+			gone := corpus.Kinds[1].Messages(size, 1)[0]
+			c, z := NewCompressor(s.level, s.bits, s.takeover), NewInflater(s.bits, s.takeover)
+			for i, m := range append(messages, messages[len(messages)-1]) {
+				p := c.AppendMessage(nil, m)
+				got, err := z.AppendMessage(nil, p, len(m))
+				if err != nil || !bytes.Equal(got, m) {
+					t.Fatalf("%v: message %d should come back, though others of %d bytes were taken out, but: %v", s, i, size, err)
+				}
+				if i == len(messages) && s.takeover && s.bits >= 11 && size <= 100 && len(p) > 30 {
+					t.Errorf("%v: a message that comes again takes %d bytes: it should refer to what was before those taken out", s, len(p))
+				}
+				if c.Append(nil, gone); i%2 == 0 {
+					c.Flush(nil)
+				}
+				c.Undo()
+			}
+		}
+	})
+}
+
 // FuzzInflate: arbitrary bytes are the same to us and to compress/flate, in
 // one piece and in many.
 func FuzzInflate(f *testing.F) {

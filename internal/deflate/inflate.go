@@ -51,7 +51,8 @@ var decoders = sync.Pool{New: func() any { return new(decoder) }}
 
 // AppendMessage appends the message to dst whose compressed form is src. It
 // returns ErrTooLarge, and has not used much more memory, when the message is
-// longer than limit. After an error it returns dst as it was.
+// longer than limit. With an error it returns what comes before the fault, or
+// the limit.
 //
 // It needs outSlack bytes behind the message. A dst that it has returned and
 // that is used again, cut to its old length, has them.
@@ -66,7 +67,7 @@ func (z *Inflater) AppendMessage(dst, src []byte, limit int) ([]byte, error) {
 	for {
 		switch s := d.run(); {
 		case d.o-d.start > limit || s == needRoom && d.o-d.start == limit:
-			return dst, z.fail(ErrTooLarge)
+			return d.out[:d.start+limit], z.fail(ErrTooLarge)
 		case s == needRoom:
 			d.grow(limit)
 		case s == needInput && d.atEnd():
@@ -77,17 +78,17 @@ func (z *Inflater) AppendMessage(dst, src []byte, limit int) ([]byte, error) {
 			z.release()
 			return out, nil
 		case s == needInput:
-			return dst, z.fail(d.corruptError("unexpected end"))
+			return d.out[:d.o], z.fail(d.corruptError("unexpected end"))
 		default:
-			return dst, z.fail(d.corruptError(d.reason))
+			return d.out[:d.o], z.fail(d.corruptError(d.reason))
 		}
 	}
 }
 
 // Inflate takes from src and writes to dst, until it needs more input or more
-// room. It returns how much it wrote and took. The end of src is that of the
-// message if last is true; then the error is io.EOF once all has been
-// written. Between messages dst and src are all that an Inflater has of a
+// room. It returns how much it wrote and took, before a fault too. The end of src
+// is that of the message if last is true; then the error is io.EOF once all has
+// been written. Between messages dst and src are all that an Inflater has of a
 // message's memory, and all of dst may be written to.
 func (z *Inflater) Inflate(dst, src []byte, last bool) (written, taken int, err error) {
 	d, err := z.begin(src)
@@ -102,7 +103,7 @@ func (z *Inflater) Inflate(dst, src []byte, last bool) (written, taken int, err 
 	end := s == needInput && last
 	switch {
 	case s == corrupt:
-		return 0, 0, z.fail(d.corruptError(d.reason))
+		return written, taken, z.fail(d.corruptError(d.reason))
 	case end && !d.atEnd():
 		return written, taken, z.fail(d.corruptError("unexpected end"))
 	}

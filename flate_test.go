@@ -1,0 +1,643 @@
+package websocket
+
+import (
+	"bytes"
+	stdflate "compress/flate"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"example.com/websocket/internal/deflate"
+	"example.com/websocket/internal/deflate/corpus"
+)
+
+// both returns options by which both roles do the same.
+func both(takeover bool, bits int) *Compression {
+	return &Compression{
+		ServerContextTakeover: takeover, ClientContextTakeover: takeover,
+		ServerWindowBits: bits, ClientWindowBits: bits, MinSize: -1,
+	}
+}
+
+// withDeflate makes c, of any test, a connection on which o was agreed on.
+func withDeflate(c *Conn, o *Compression) *Conn {
+	c.useDeflate(o.params(), o)
+	return c
+}
+
+// newDeflateRig is newRig with compression.
+func newDeflateRig(t testing.TB, r role, opts *Options) *rig {
+	g := newRig(t, r, opts)
+	withDeflate(g.c, opts.Compression)
+	return g
+}
+
+// newDeflatePair returns two connections with each other, in a bubble.
+func newDeflatePair(t testing.TB, o *Compression) [2]*Conn {
+	a, b := newMemPipe(64 << 10)
+	var pair [2]*Conn
+	for r, m := range map[role]*memConn{server: a, client: b} {
+		c := newConn(m, r, nil, "", nil)
+		c.t = memSocket{m}
+		c.traits = c.t.traits()
+		pair[r] = withDeflate(c, o)
+		t.Cleanup(func() { c.Close() })
+	}
+	return pair
+}
+
+// A writing is a way to write a message.
+type writing func(c *Conn, typ MessageType, p []byte) error
+
+var writings = []writing{
+	func(c *Conn, typ MessageType, p []byte) error { return c.WriteMessage(bg, typ, p) },
+	func(c *Conn, typ MessageType, p []byte) error { return c.WriteUncompressed(bg, typ, p) },
+	func(c *Conn, typ MessageType, p []byte) error { return writePieces(c, typ, p, 700) },
+	func(c *Conn, typ MessageType, p []byte) error { return writePieces(c, typ, p, 50000) },
+}
+
+func writePieces(c *Conn, typ MessageType, p []byte, size int) error {
+	w, err := c.NextWriter(bg, typ)
+	if err != nil {
+		return err
+	}
+	for len(p) > 0 {
+		n := min(size, len(p))
+		if _, err := w.Write(p[:n]); err != nil {
+			w.Close()
+			return err
+		}
+		p = p[n:]
+	}
+	return w.Close()
+}
+
+// mixedMessages are messages of all kinds and sizes, those that do not compress
+// among those that do.
+func mixedMessages() (list [][]byte) {
+	for _, size := range []int{0, 1, 40, 600, 5000, 33000, 100000} {
+		for _, kind := range corpus.Kinds {
+			list = append(list, kind.Messages(size, 2)...)
+		}
+	}
+	rand.New(rand.NewPCG(1, 1)).Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	return list
+}
+
+// What one writes the other reads, whatever was agreed on, in whatever way it is
+// written and read.
+func TestDeflateRoundTrip(t *testing.T) {
+	messages := mixedMessages()
+	for _, takeover := range []bool{false, true} {
+		for _, bits := range []int{8, 11, 15} {
+			for _, level := range []CompressionLevel{CompressionFast, CompressionBetter} {
+				o := both(takeover, bits)
+				o.Level = level
+				bubble(t, fmt.Sprintf("takeover %t, %d bits, level %d", takeover, bits, level), func(t *testing.T) {
+					pair := newDeflatePair(t, o)
+					for r, c := range pair {
+						done := inBackground(func() error {
+							for i, m := range messages {
+								if err := writings[i%len(writings)](c, MessageBinary, m); err != nil {
+									return err
+								}
+							}
+							return nil
+						})
+						for i, m := range messages {
+							_, got, err := ways[i%len(ways)](pair[role(r).peer()])
+							if err != nil || !bytes.Equal(got, m) {
+								t.Fatalf("message %d from the %v, of %d bytes, should come as it was, and comes with %d, %v", i, role(r), len(m), len(got), err)
+							}
+						}
+						if err := <-done; err != nil {
+							t.Fatal(err)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// Many write at once, with context takeover: each message still refers to what
+// came before it on the wire.
+func TestDeflateWritersRace(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		pair := newDeflatePair(t, both(true, 15))
+		const writers, each = 8, 25
+		messages := corpus.Kinds[0].Messages(900, writers)
+		var wg sync.WaitGroup
+		for i, m := range messages {
+			wg.Go(func() {
+				for n := range each {
+					if err := writings[(n+i)%len(writings)](pair[client], MessageBinary, m); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		counts := make(map[string]int)
+		for range writers * each {
+			_, p, err := pair[server].ReadMessage(bg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			counts[string(p)]++
+		}
+		wg.Wait()
+		for _, m := range messages {
+			if counts[string(m)] != each {
+				t.Errorf("%d messages of %d arrive", counts[string(m)], each)
+			}
+		}
+	})
+}
+
+// packedFrame is a frame as seen on the wire.
+type packedFrame struct {
+	FrameHeader
+	payload []byte
+}
+
+// framesOf reads all that an endpoint has written to a tape.
+func framesOf(t testing.TB, tape *tape) (list []packedFrame) {
+	t.Helper()
+	tape.mu.Lock()
+	defer tape.mu.Unlock()
+	for p := tape.out.Bytes(); len(p) > 0; {
+		h, n, err := ParseFrameHeader(p)
+		if err == nil {
+			err = h.check(client, true)
+		}
+		if err != nil {
+			t.Fatalf("what is written should be frames: %v", err)
+		}
+		payload := bytes.Clone(p[n : n+int(h.Length)])
+		Mask(payload, payload, h.MaskKey, 0)
+		list = append(list, packedFrame{h, payload})
+		p = p[n+int(h.Length):]
+	}
+	return list
+}
+
+// How messages look on the wire, with compress/flate as the judge of what is in
+// them.
+func TestDeflateOnTheWire(t *testing.T) {
+	text := corpus.Kinds[0].Messages(2000, 3)
+	long := corpus.Kinds[3].Messages(90000, 1)[0]
+	noise := corpus.Kinds[4].Messages(2000, 1)[0]
+	o := both(true, 15)
+	o.MinSize = 0
+	tape := newTape(nil, nil)
+	c := withDeflate(newConn(tape, client, nil, "", nil), o)
+	write := func(w int, p []byte) {
+		t.Helper()
+		if err := writings[w](c, MessageBinary, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(0, text[0])
+	write(0, text[1][:511])
+	write(0, text[1][:512])
+	write(1, text[1])
+	write(0, noise)
+	write(0, text[0])
+	write(2, text[2][:500])
+	write(2, text[2])
+	write(2, long)
+	if err := c.Flush(bg); err != nil {
+		t.Fatal(err)
+	}
+
+	frames := framesOf(t, tape)
+	var stream []byte
+	var want []byte
+	for i, tc := range []struct {
+		why        string
+		message    []byte
+		compressed bool
+	}{
+		{"a message of 2000 bytes is compressed, in one frame", text[0], true},
+		{"MinSize: a message of 511 bytes is not", text[1][:511], false},
+		{"MinSize: one of 512 is", text[1][:512], true},
+		{"WriteUncompressed does not compress", text[1], false},
+		{"what would not get smaller is sent as it is", noise, false},
+		{"the history survives that", text[0], true},
+		{"NextWriter: a message of 500 bytes is not", text[2][:500], false},
+		{"NextWriter: one of 2000 bytes is one frame", text[2], true},
+	} {
+		f := frames[i]
+		if !f.Fin || f.RSV1 != tc.compressed || !tc.compressed && !bytes.Equal(f.payload, tc.message) {
+			t.Errorf("%s: it is %+v", tc.why, f.FrameHeader)
+		}
+		if tc.compressed {
+			stream = append(append(stream, f.payload...), 0, 0, 0xff, 0xff)
+			want = append(want, tc.message...)
+		}
+	}
+	if n := frames[5].Length; n > 40 {
+		t.Errorf("a message that came before is compressed to %d bytes: it should refer to the first, behind one that was taken back", n)
+	}
+	streamed := frames[8:]
+	for i, f := range streamed {
+		if f.RSV1 != (i == 0) || f.Fin != (i == len(streamed)-1) || f.Opcode.IsControl() || f.Length > 56<<10 {
+			t.Errorf("frame %d of %d of a streamed message: %+v", i, len(streamed), f.FrameHeader)
+		}
+		stream = append(stream, f.payload...)
+	}
+	if len(streamed) < 2 {
+		t.Errorf("a streamed message of %d bytes is %d frames", len(long), len(streamed))
+	}
+	stream = append(stream, 0, 0, 0xff, 0xff, 1, 0, 0, 0xff, 0xff)
+	got, err := io.ReadAll(stdflate.NewReader(bytes.NewReader(stream)))
+	if err != nil || !bytes.Equal(got, append(want, long...)) {
+		t.Errorf("compress/flate should read the messages as one stream, but: %d bytes of %d, %v", len(got), len(want)+len(long), err)
+	}
+	c.Close()
+}
+
+// RFC 7692 6.1, 6.2: the bit is set on the first frame of a message, where that
+// was agreed on, and nowhere else.
+func TestRSV1(t *testing.T) {
+	hello := "\xf2\x48\xcd\xc9\xc9\x07\x00"
+	for _, tc := range []struct {
+		why    string
+		o      *Compression
+		frames []byte
+		want   string
+	}{
+		{"7.2.3.1: a compressed message", both(true, 15), packed(t, 0xc1, hello), "[text 48656c6c6f "},
+		{"7.2.3.1: in two fragments", both(true, 15), append(packed(t, 0x41, hello[:3]), packed(t, 0x80, hello[3:])...), "[text 48656c6c6f "},
+		{"7.2.3.2: two that share a window", both(true, 15), append(packed(t, 0xc1, hello), packed(t, 0xc1, "\xf2\x00\x11\x00\x00")...), "[text 48656c6c6f text 48656c6c6f "},
+		{"7.1.1.2: not without context takeover", both(false, 15), append(packed(t, 0xc1, hello), packed(t, 0xc1, "\xf2\x00\x11\x00\x00")...), "close 03ef"},
+		{"6.2: not compressed is as before", both(true, 15), packed(t, 0x81, hello[3:5]+"x"), "close 03ef"},
+		{"6.1: on a continuation", both(true, 15), append(packed(t, 0x41, hello[:3]), packed(t, 0xc0, hello[3:])...), "close 03ea"},
+		{"6.1: on a control frame", both(true, 15), packed(t, 0xc9, hello), "close 03ea"},
+		{"6.1: where it was not agreed on", nil, packed(t, 0xc1, hello), "close 03ea"},
+		{"other reserved bits", both(true, 15), packed(t, 0xe1, hello), "close 03ea"},
+		{"8.1: compressed text is UTF-8", both(true, 15), packed(t, 0xc1, "\x00\x01\x00\xfe\xff\xff\x00"), "close 03ef"},
+		{"7.2.2: a block of the reserved type", both(true, 15), packed(t, 0xc2, "\x06\x00"), "(RFC 7692 7.2.2, status code 1007"},
+		{"7.2.2: no end", both(true, 15), packed(t, 0xc2, "\xf2\x48"), "unexpected end"},
+	} {
+		got := fmt.Sprint(play(server, 1<<10, tc.o, tc.frames, nil, ways[0]))
+		if !strings.Contains(got, tc.want) {
+			t.Errorf("%s: it should come to %q, and comes to %s", tc.why, tc.want, got)
+		}
+	}
+}
+
+// packed returns a frame of a client.
+func packed(t testing.TB, b0 byte, payload string) []byte {
+	h, _, err := ParseFrameHeader([]byte{b0, 0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return frameBytes(client, h, []byte(payload))
+}
+
+// A few bytes that become many cost the limit and no more, and are told 1009.
+func TestDecompressionBomb(t *testing.T) {
+	const limit = 64 << 10
+	bomb := deflate.NewCompressor(deflate.Fast, 15, false).AppendMessage(nil, make([]byte, 64<<20))
+	fragments := packed(t, 0x42, "")
+	for p := bomb; len(p) > 0; p = p[min(len(p), 1000):] {
+		fragments = append(fragments, packed(t, 0x00, string(p[:min(len(p), 1000)]))...)
+	}
+	inputs := map[string][]byte{
+		"in one frame":                       packed(t, 0xc2, string(bomb)),
+		"in one frame that is all there":     packed(t, 0xc2, string(bomb[:3000])+"\x00"),
+		"in fragments":                       fragments,
+		"behind what a limit would just let": append(packed(t, 0xc2, "\x00\x01\x00\xfe\xffx\x00"), fragments...),
+	}
+	discard := func(c *Conn) (MessageType, []byte, error) {
+		_, _, err := c.NextReader(bg)
+		if err == nil {
+			err = c.in.ended()
+		}
+		return 0, nil, err
+	}
+	for name, in := range inputs {
+		for w, read := range append(ways[:len(ways):len(ways)], discard) {
+			var m0, m1 runtime.MemStats
+			runtime.ReadMemStats(&m0)
+			events := play(server, limit, both(true, 15), in, nil, read)
+			runtime.ReadMemStats(&m1)
+			end := events[len(events)-2]
+			if !strings.Contains(end, "message too big: at least 65537 bytes, and the limit is 65536") || !strings.Contains(events[len(events)-1], "close 03f1") {
+				t.Errorf("%s, read in way %d, it should end with 1009, and ends with %.200q", name, w, events[len(events)-2:])
+			}
+			if got := m1.TotalAlloc - m0.TotalAlloc; got > 8*limit {
+				t.Errorf("%s, read in way %d, it makes the connection allocate %d bytes; the limit is %d", name, w, got, limit)
+			}
+		}
+	}
+	exact := deflate.NewCompressor(deflate.Fast, 15, false).AppendMessage(nil, make([]byte, limit))
+	for w, read := range ways {
+		events := play(server, limit, both(false, 15), packed(t, 0xc2, string(exact)), []byte{100}, read)
+		if len(events) != 3 || len(events[0]) != len("binary ")+2*limit {
+			t.Errorf("a message as large as the limit should be read in way %d, but: %.100q", w, events[len(events)-2:])
+		}
+	}
+}
+
+// A read that is cancelled loses nothing of a compressed message either, at
+// whatever byte, in whatever way it is read before and after.
+func TestDeflateCancelledReads(t *testing.T) {
+	messages := [][]byte{[]byte(pattern(300)), []byte(pattern(9000)), nil, []byte(pattern(1200))}
+	for _, takeover := range []bool{false, true} {
+		onBoth(t, nil, func(t *testing.T, g *rig) {
+			o := both(takeover, 10)
+			withDeflate(g.c, o)
+			d := deflate.NewCompressor(deflate.Fast, 10, takeover)
+			var in []byte
+			for _, m := range messages {
+				p := d.AppendMessage(nil, m)
+				in = append(in, g.frameBytes(FrameHeader{RSV1: true, Opcode: OpText}, p[:len(p)/2])...)
+				in = append(in, pingF("between").bytes(g.role)...)
+				in = append(in, g.frameBytes(FrameHeader{Fin: true}, p[len(p)/2:])...)
+			}
+			var stream io.Reader
+			var part []byte
+			got := 0
+			for i := range in {
+				g.write(in[i : i+1])
+				ctx, cancel := context.WithCancel(bg)
+				time.AfterFunc(time.Millisecond, cancel)
+				for got < len(messages) {
+					p, err := readSome(ctx, g.c, &stream, got%2 == 0)
+					part = append(part, p...)
+					if errors.Is(err, context.Canceled) {
+						break
+					}
+					if err != nil && err != io.EOF {
+						t.Fatalf("after %d bytes: %v", i+1, err)
+					}
+					if err == io.EOF {
+						if !bytes.Equal(part, messages[got]) {
+							t.Fatalf("message %d should be whole, and has %d bytes of %d", got, len(part), len(messages[got]))
+						}
+						got++
+						part, stream = nil, nil
+					}
+				}
+				cancel()
+			}
+			if got != len(messages) {
+				t.Errorf("%d messages of %d are read", got, len(messages))
+			}
+		})
+	}
+}
+
+// readSome reads a message whole, or a piece of the one that stream is or becomes
+// the reader of. It returns io.EOF at the end of a message.
+func readSome(ctx context.Context, c *Conn, stream *io.Reader, whole bool) ([]byte, error) {
+	if whole {
+		_, p, err := c.AppendMessage(ctx, nil)
+		if err == nil {
+			err = io.EOF
+		}
+		return p, err
+	}
+	if *stream == nil {
+		_, r, err := c.NextReader(ctx)
+		if err != nil {
+			return nil, err
+		}
+		*stream = r
+	}
+	(*stream).(*messageReader).ctx = ctx
+	p := make([]byte, 100)
+	n, err := (*stream).Read(p)
+	return p[:n], err
+}
+
+// frameBytes returns a frame as the peer sends it.
+func (p *rawPeer) frameBytes(h FrameHeader, payload []byte) []byte {
+	return frameBytes(p.role, h, payload)
+}
+
+func frameBytes(r role, h FrameHeader, payload []byte) []byte {
+	if h.Masked = r.masks(); h.Masked {
+		h.MaskKey = [4]byte{0x37, 0xfa, 0x21, 0x3d}
+	}
+	h.Length = int64(len(payload))
+	b := AppendFrameHeader(nil, h)
+	n := len(b)
+	b = append(b, payload...)
+	Mask(b[n:], b[n:], h.MaskKey, 0)
+	return b
+}
+
+// Text that is not UTF-8 fails before the rest of its message has come.
+func TestDeflatedTextFailsEarly(t *testing.T) {
+	p := deflate.NewCompressor(deflate.Fast, 15, false).AppendMessage(nil, append([]byte(strings.Repeat("x", 20000)+"\xff"), corpus.Kinds[4].Messages(9000, 1)[0]...))
+	onBoth(t, nil, func(t *testing.T, g *rig) {
+		withDeflate(g.c, both(true, 15))
+		g.write(g.frameBytes(FrameHeader{Fin: true, RSV1: true, Opcode: OpText}, p)[:len(p)/2])
+		_, _, err := g.c.ReadMessage(bg)
+		wantProtocolError(t, "a bad byte in the first half", err, StatusInvalidPayload)
+		g.wantClose("a bad byte in the first half", StatusInvalidPayload)
+	})
+}
+
+// A message that is given up has no part in those that follow: whether it waits
+// for room, was compressed already, or is written in pieces.
+func TestDeflateGivenUp(t *testing.T) {
+	text := corpus.Kinds[0].Messages(3000, 4)
+	noise := corpus.Kinds[4].Messages(100<<10, 1)[0]
+	large := append(bytes.Repeat(text[3], 20), noise...) // smaller when compressed, and still large
+	cancelled := func() context.Context {
+		ctx, cancel := context.WithCancel(bg)
+		time.AfterFunc(time.Second, cancel)
+		return ctx
+	}
+	ways := map[string]func(c *Conn, ctx context.Context) error{
+		"waiting for room": func(c *Conn, ctx context.Context) error { return c.WriteMessage(ctx, MessageBinary, text[1]) },
+		"a large one":      func(c *Conn, ctx context.Context) error { return c.WriteMessage(ctx, MessageBinary, large) },
+		"in pieces": func(c *Conn, ctx context.Context) error {
+			w, err := c.NextWriter(ctx, MessageBinary)
+			if err != nil {
+				return err
+			}
+			for i := 0; err == nil && i < 40; i++ {
+				_, err = w.Write(noise[:5000])
+			}
+			w.Close()
+			return err
+		},
+	}
+	for name, write := range ways {
+		bubble(t, name, func(t *testing.T) {
+			g := newDeflateRig(t, client, &Options{Compression: both(true, 15), WriteQueue: 1 << 10, WriteTimeout: -1})
+			z := deflate.NewInflater(15, true)
+			g.stall()
+			sent := [][]byte{text[0]}
+			for _, m := range sent {
+				if err := g.c.WriteMessage(bg, MessageBinary, m); err != nil {
+					t.Fatal(err)
+				}
+			}
+			wantErr(t, name, write(g.c, cancelled()), context.Canceled)
+			g.unstall()
+			for _, m := range text[1:] {
+				sent = append(sent, m)
+				if err := g.c.WriteMessage(bg, MessageBinary, m); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i, m := range sent {
+				h, p := g.readPacked()
+				if !h.RSV1 || !h.Fin {
+					t.Fatalf("message %d should come compressed: %+v", i, h)
+				}
+				if got, err := z.AppendMessage(nil, p, 1<<20); err != nil || !bytes.Equal(got, m) {
+					t.Fatalf("message %d should inflate to what was written, but: %v", i, err)
+				}
+			}
+		})
+	}
+}
+
+// readPacked reads a frame that may be compressed.
+func (p *rawPeer) readPacked() (FrameHeader, []byte) {
+	p.t.Helper()
+	buf := make([]byte, 64<<10)
+	for {
+		h, n, err := ParseFrameHeader(p.rest)
+		if err == nil && int64(len(p.rest)-n) >= h.Length {
+			payload := p.rest[n : n+int(h.Length)]
+			p.rest = p.rest[n+int(h.Length):]
+			Mask(payload, payload, h.MaskKey, 0)
+			return h, payload
+		}
+		k, err := p.nc.Read(buf)
+		if p.rest = append(p.rest, buf[:k]...); err != nil {
+			p.t.Fatalf("no frame comes: %v", err)
+		}
+	}
+}
+
+// What a connection keeps while no message is on its way. The log has the figures
+// that README gives.
+func TestDeflateIdleMemory(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector keeps memory of its own")
+	}
+	messages := corpus.Kinds[0].Messages(2000, 40) // more than any window
+	const n = 16
+	use := func(o *Compression) int {
+		pairs := make([][2]*Conn, 0, n)
+		var tapes []*tape
+		before := heap()
+		for range n {
+			tp := newTape(nil, nil)
+			c := newConn(tp, client, nil, "", nil)
+			if o != nil {
+				withDeflate(c, o)
+			}
+			for _, m := range messages {
+				if err := c.WriteMessage(bg, MessageBinary, m); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c.Flush(bg)
+			tp.mu.Lock()
+			for i, p := 0, tp.out.Bytes(); len(p) > 0; i++ { // the same back to us, as from a server
+				h, k, _ := ParseFrameHeader(p)
+				payload := p[k : k+int(h.Length)]
+				Mask(payload, payload, h.MaskKey, 0)
+				p = p[k+int(h.Length):]
+				h.Masked = false
+				tp.in = append(AppendFrameHeader(tp.in, h), payload...)
+			}
+			tp.mu.Unlock()
+			pairs, tapes = append(pairs, [2]*Conn{c}), append(tapes, tp)
+			for range messages {
+				if _, _, err := c.ReadMessage(bg); err != nil {
+					t.Fatal(err)
+				}
+			}
+			tp.in, tp.out = nil, bytes.Buffer{}
+		}
+		used := (heap() - before) / n
+		runtime.KeepAlive(pairs)
+		for _, p := range pairs {
+			p[0].Close()
+		}
+		for _, tp := range tapes {
+			<-tp.closed
+		}
+		return used
+	}
+	use(both(false, 15)) // fills the pools
+	plain := use(nil)
+	for _, tc := range []struct {
+		takeover   bool
+		bits, most int
+	}{
+		{false, 15, 1 << 10}, {false, 8, 1 << 10},
+		{true, 15, 100 << 10}, {true, 14, 50 << 10}, {true, 13, 25 << 10}, {true, 12, 12 << 10}, {true, 10, 5 << 10}, {true, 8, 5 << 10},
+	} {
+		more := use(both(tc.takeover, tc.bits)) - plain
+		t.Logf("context takeover %5t, windows of %2d bits: %6d bytes for both directions", tc.takeover, tc.bits, more)
+		if more > tc.most {
+			t.Errorf("context takeover %t, windows of %d bits: an idle connection keeps %d bytes more than without compression, and should keep at most %d", tc.takeover, tc.bits, more, tc.most)
+		}
+	}
+}
+
+// heap returns how many bytes are in use.
+func heap() int {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC() // what sync.Pool holds goes at the second
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}
+
+// The steady state allocates nothing but what the caller is given.
+func TestDeflateAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	for _, takeover := range []bool{false, true} {
+		m := corpus.Kinds[0].Messages(2000, 1)[0]
+		tape := newTape(nil, nil)
+		c := withDeflate(newConn(tape, server, nil, "", nil), both(takeover, 15))
+		d := deflate.NewCompressor(deflate.Fast, 15, false)
+		frame := packed(t, 0xc2, string(d.AppendMessage(nil, m)))
+		var dst []byte
+		run := func(most float64, what string, f func()) {
+			t.Helper()
+			if n := testing.AllocsPerRun(100, f); n > most {
+				t.Errorf("takeover %t: %s allocates %.1f times, want %.0f", takeover, what, n, most)
+			}
+		}
+		buf := make([]byte, len(frame))
+		in := func() {
+			copy(buf, frame) // a frame is unmasked in place
+			tape.in = buf
+		}
+		run(0, "AppendMessage", func() {
+			in()
+			_, dst, _ = c.AppendMessage(bg, dst[:0])
+		})
+		run(1, "ReadMessage", func() {
+			in()
+			c.ReadMessage(bg)
+		})
+		if !bytes.Equal(dst, m) {
+			t.Errorf("takeover %t: the message is another", takeover)
+		}
+		c.Close()
+	}
+}
