@@ -135,6 +135,7 @@ func (c *Conn) Close() error {
 	}
 	w.closed = true
 	if w.closing.mayWrite() && w.err == nil {
+		c.catchUp()
 		c.appendClose(StatusGoingAway, "")
 	}
 	w.refuse(net.ErrClosed)
@@ -172,6 +173,7 @@ func (c *Conn) Shutdown(ctx context.Context, code StatusCode, reason string) err
 	w := &c.out
 	w.mu.Lock()
 	if w.err == nil && w.closing.mayWrite() {
+		c.catchUp()
 		c.appendClose(code, reason)
 		w.refuse(errCloseSent)
 	}

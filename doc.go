@@ -13,10 +13,16 @@
 // What is sent are messages, text in UTF-8 or binary ([MessageType]).
 // [Conn.ReadMessage] and [Conn.AppendMessage] read one whole, [Conn.NextReader] in
 // pieces; [Conn.WriteMessage], [Conn.WriteText] and [Conn.NextWriter] write one.
-// Any number of goroutines may write; one at a time may read.
+// Any number of goroutines may write; one at a time may read. A [PreparedMessage]
+// is framed once for many connections.
 //
 // Every call that may wait takes a context. A read that is cancelled, at whatever
 // byte, loses nothing: the next goes on where it stopped.
+//
+// # Broadcast
+//
+// A [Group] is a set of connections that are sent the same messages. It decides what
+// becomes of members that read too slowly ([SlowPolicy]), and forgets those that end.
 //
 // # What an application must do
 //

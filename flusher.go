@@ -16,7 +16,7 @@ import (
 func (c *Conn) kick(through bool) {
 	w := &c.out
 	switch {
-	case w.flushing || len(w.queue) == 0 && !w.pongDue:
+	case w.flushing || len(w.queue) == 0 && !w.pongDue && !w.mayRefill():
 		w.mu.Unlock()
 		return
 	case !c.traits.tries || !(through || w.lone.Load()):
@@ -86,6 +86,9 @@ func (c *Conn) takeBatch() bool {
 			c.appendFrame(FrameHeader{Fin: true, Opcode: OpPong}, w.pongData)
 		}
 	}
+	if w.mayRefill() && c.refill() {
+		return true
+	}
 	w.batch, w.queue, w.sent = w.queue, nil, 0
 	w.inFlight = len(w.batch)
 	return len(w.batch) > 0
@@ -105,8 +108,10 @@ func (c *Conn) wrote(n int, err error) {
 		c.breakOff(fmt.Errorf("websocket: write failed: %w", err))
 	}
 	if err != nil || w.sent == len(w.batch) {
-		putBuffer(w.batch)
-		w.batch = nil
+		if !w.shared {
+			putBuffer(w.batch)
+		}
+		w.batch, w.shared = nil, false
 	}
 	w.wake()
 }
@@ -122,6 +127,8 @@ func (c *Conn) writeLarge(ctx context.Context, h FrameHeader, p []byte) error {
 	}
 	w.flushing, w.inFlight = true, len(p)
 	w.lone.Store(false)
+	open := w.open
+	w.open = !h.Fin
 	w.mu.Unlock()
 
 	stop := c.watchWrite(ctx)
@@ -133,6 +140,8 @@ func (c *Conn) writeLarge(ctx context.Context, h FrameHeader, p []byte) error {
 	if err != nil && (n > 0 || err != ctx.Err() || !c.traits.resumes) {
 		c.breakOff(fmt.Errorf("websocket: write failed: %w", err))
 		err = w.err
+	} else if err != nil {
+		w.open = open // nothing was sent
 	}
 	c.giveRole()
 	return err

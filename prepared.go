@@ -92,3 +92,6 @@ func (c *Conn) appendForm(f *form) {
 	w.queue = append(growBuffer(w.queue, len(f.frame)), f.frame...)
 	w.queued += uint64(len(f.frame))
 }
+
+// size is what m counts for where it waits for many.
+func (m *PreparedMessage) size() int { return len(m.plain.frame) }

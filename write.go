@@ -44,16 +44,21 @@ type writer struct {
 	flushing bool      // somebody holds the flusher role
 	pongDue  bool      // pongData waits to be sent
 	broken   bool      // the transport takes nothing more
+	open     bool      // a message was begun and its end is not in the queue yet: no other may begin
 	closed   bool      // by Close
 	gone     bool      // the socket is closed
 	armed    bool      // a write deadline is set
 	endBy    time.Time // when the end of the connection is to be over; zero while it is open
 	progress chan struct{}
 
+	memberships *member // of groups: a list linked by next
+	behind      *member // those of them for which messages wait in their group, linked by after
+
 	// These belong to the flusher.
-	batch []byte // what is being written: a block taken from queue
-	sent  int    // bytes of it that are written
-	watch watch  // of the last large write's context
+	batch  []byte // what is being written: a block taken from queue
+	shared bool   // no block of ours, but bytes that other connections send as well
+	sent   int    // bytes of it that are written
+	watch  watch  // of the last large write's context
 }
 
 // largeWrite is the payload size from which a frame does not go through the queue
@@ -309,6 +314,7 @@ func (c *Conn) writeFrame(ctx context.Context, h FrameHeader, p []byte) error {
 		return err
 	}
 	c.appendFrame(h, p)
+	w.open = !h.Fin
 	c.kick(false)
 	return nil
 }
@@ -336,6 +342,7 @@ func (w *writer) refuse(err error) {
 	if w.err == nil {
 		w.err = err
 	}
+	w.leaveGroups()
 	w.wake()
 	w.turn.release()
 }
