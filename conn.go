@@ -8,6 +8,8 @@ import (
 	"net"
 	"sync/atomic"
 	"time"
+
+	"example.com/websocket/internal/bridge"
 )
 
 // A Conn is an open WebSocket connection, of a server or of a client.
@@ -29,6 +31,8 @@ type Conn struct {
 
 	end  atomic.Pointer[error] // why the connection has ended
 	life atomic.Pointer[lifetime]
+
+	handlers atomic.Pointer[bridge.Handlers] // of a compatibility package, or nil
 
 	in  reader
 	out writer
@@ -126,7 +130,10 @@ func (c *Conn) NetConn() net.Conn { return c.nc }
 // to read what the peer still sends, use [Conn.Shutdown].
 //
 // Close returns nil at the first call and net.ErrClosed after that.
-func (c *Conn) Close() error {
+func (c *Conn) Close() error { return c.close(true) }
+
+// close is Close, with a Close frame or without.
+func (c *Conn) close(frame bool) error {
 	w := &c.out
 	w.mu.Lock()
 	if w.closed {
@@ -136,7 +143,9 @@ func (c *Conn) Close() error {
 	w.closed = true
 	if w.closing.mayWrite() && w.err == nil {
 		c.catchUp()
-		c.appendClose(StatusGoingAway, "")
+		if frame {
+			c.appendClose(StatusGoingAway, "")
+		}
 	}
 	w.refuse(net.ErrClosed)
 	w.err = net.ErrClosed
@@ -170,15 +179,7 @@ func (c *Conn) Shutdown(ctx context.Context, code StatusCode, reason string) err
 	if err := checkClose(code, reason); err != nil {
 		return err
 	}
-	w := &c.out
-	w.mu.Lock()
-	if w.err == nil && w.closing.mayWrite() {
-		c.catchUp()
-		c.appendClose(code, reason)
-		w.refuse(errCloseSent)
-	}
-	c.kick(true)
-
+	c.sendClose(code, reason)
 	// Messages wait for a while for the next read of a loop that is reading now.
 	if c.in.role.holder.Load() != byApplication {
 		c.in.discarding.Store(true)
@@ -192,6 +193,21 @@ func (c *Conn) Shutdown(ctx context.Context, code StatusCode, reason string) err
 		c.abandon(fmt.Errorf("websocket: the peer did not answer the Close frame: %w", err))
 	}
 	return c.gone()
+}
+
+// sendClose sends a Close frame behind all that was written, and lets nothing more be
+// written. It returns an error if that was so before.
+func (c *Conn) sendClose(code StatusCode, reason string) error {
+	w := &c.out
+	w.mu.Lock()
+	err := w.err
+	if err == nil && w.closing.mayWrite() {
+		c.catchUp()
+		c.appendClose(code, reason)
+		w.refuse(errCloseSent)
+	}
+	c.kick(true)
+	return err
 }
 
 var errCloseSent = fmt.Errorf("websocket: a Close frame was sent: %w", net.ErrClosed)

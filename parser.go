@@ -90,15 +90,15 @@ func (c *Conn) readControl() error {
 	r.stage = atHeader
 	switch r.frame.Opcode {
 	case OpPing:
-		c.pong(p)
+		return c.handlePing(p)
 	case OpPong:
-		c.ponged(p)
+		return c.handlePong(p)
 	case OpClose:
 		e, err := parseClosePayload(p)
 		if err != nil {
 			return c.fail(err)
 		}
-		return c.receivedClose(e)
+		return c.handleClose(e)
 	}
 	return nil
 }
