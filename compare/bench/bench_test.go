@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"encoding/hex"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -23,35 +25,49 @@ func TestFramesAreThoseOfTheRFC(t *testing.T) {
 	}
 }
 
-func TestFrameCheckerTakesMessagesHoweverTheyAreCut(t *testing.T) {
-	messages := payloads(3, 300, false, 7)
-	var stream []byte
-	for range 2 {
-		stream = appendFrame(stream, opBinary, messages[0], nil)
-		stream = append(stream, 0x89, 2, 'h', 'i') // a ping
-		first, last := messages[1][:100], messages[1][100:]
-		stream = append(appendFrame(stream, opBinary, first, nil), appendFrame(nil, opContinuation, last, nil)...)
-		stream[len(stream)-len(last)-4-len(first)-2] &^= 0x80 // the first is not the last
-		stream = appendFrame(stream, opBinary, messages[2], nil)
-	}
-	for _, size := range []int{1, 2, 3, 7, 100, len(stream)} {
-		c := &frameChecker{opcode: opBinary, next: round(messages)}
-		messages := 0
-		for rest := stream; len(rest) > 0; {
-			n := min(size, len(rest))
-			done, err := c.feed(rest[:n])
+// served returns a receiver of what a server sends, size bytes at a time.
+func served(t *testing.T, size int, stream []byte) *receiver {
+	server, client := net.Pipe()
+	t.Cleanup(func() { client.Close() })
+	go func() {
+		defer server.Close()
+		for len(stream) > 0 {
+			n, err := server.Write(stream[:min(size, len(stream))])
 			if err != nil {
-				t.Fatalf("in pieces of %d bytes: %v", size, err)
+				return
 			}
-			messages, rest = messages+done, rest[n:]
+			stream = stream[n:]
 		}
-		if messages != 6 {
-			t.Errorf("in pieces of %d bytes there are %d messages, want 6", size, messages)
+	}()
+	return newReceiver(client, 300)
+}
+
+func TestReceiverTakesMessagesHoweverTheyAreCut(t *testing.T) {
+	messages := payloads(4, 300, false, 7)
+	messages[3] = bytes.Repeat(messages[3], 10) // larger than the buffer
+	var stream []byte
+	stream = appendFrame(stream, opBinary, messages[0], nil)
+	stream = append(stream, 0x89, 2, 'h', 'i') // a ping
+	first, last := messages[1][:100], messages[1][100:]
+	stream = append(stream, opBinary, 100)
+	stream = append(stream, first...)
+	stream = appendFrame(stream, opContinuation, last, nil)
+	stream = appendFrame(stream, opBinary, messages[2], nil)
+	stream = appendFrame(stream, opBinary, messages[3], nil)
+	for _, size := range []int{1, 2, 3, 7, 100, len(stream)} {
+		in := served(t, size, stream)
+		for i, m := range messages {
+			if err := in.expect(opBinary, m); err != nil {
+				t.Fatalf("in pieces of %d bytes, message %d: %v", size, i, err)
+			}
+		}
+		if _, _, err := in.next(); err != io.EOF {
+			t.Errorf("in pieces of %d bytes it ends with %v", size, err)
 		}
 	}
 }
 
-func TestCheckersRefuseWhatIsWrong(t *testing.T) {
+func TestReceiverRefusesWhatIsWrong(t *testing.T) {
 	hello := []byte("Hello")
 	for name, stream := range map[string][]byte{
 		"another payload":       appendFrame(nil, opText, []byte("Hullo"), nil),
@@ -62,18 +78,14 @@ func TestCheckersRefuseWhatIsWrong(t *testing.T) {
 		"a Close frame":         appendFrame(nil, opClose, nil, nil),
 		"a lonely continuation": appendFrame(nil, opContinuation, hello, nil),
 		"a reserved bit":        {0xc1, 0},
+		"an unfinished message": {0x01, 1, 'H', 0x81, 0},
 	} {
-		c := &frameChecker{opcode: opText, next: round([][]byte{hello})}
-		if _, err := c.feed(stream); err == nil {
+		if err := served(t, 100, stream).expect(opText, hello); err == nil {
 			t.Errorf("%s passes", name)
 		}
 	}
-	raw := &streamChecker{want: []byte("abcdef"), frame: 3}
-	if done, err := raw.feed([]byte("abcdefab")); done != 2 || err != nil {
-		t.Errorf("two messages and a half: got %d and %v", done, err)
-	}
-	if _, err := raw.feed([]byte("cx")); err == nil {
-		t.Error("a wrong byte passes")
+	if err := served(t, 100, []byte("abx")).expectBytes([]byte("abc")); err == nil {
+		t.Error("a wrong byte of the raw loop passes")
 	}
 }
 

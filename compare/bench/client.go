@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -18,9 +19,6 @@ const (
 		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 	accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 )
-
-// patience is for how long a server may be silent when it has something to say.
-const patience = 20 * time.Second
 
 // open opens the WebSocket on nc. It reads no byte beyond the handshake.
 func open(nc net.Conn) error {
@@ -42,15 +40,19 @@ func open(nc net.Conn) error {
 	return nil
 }
 
-// dial opens n connections, and WebSockets on them unless raw is set.
-func dial(addr string, n int, raw bool) (conns []net.Conn, err error) {
+// dial opens n WebSockets; on the raw loop nothing but TCP.
+func dial(p *process, n int) (conns []net.Conn, err error) {
 	for len(conns) < n && err == nil {
 		var nc net.Conn
-		if nc, err = net.Dial("tcp", addr); err == nil {
-			conns = append(conns, nc)
-			if !raw {
-				err = open(nc)
-			}
+		if nc, err = net.Dial("tcp", p.addr); err != nil {
+			break
+		}
+		if p.cfg.TLS {
+			nc = tls.Client(nc, &tls.Config{InsecureSkipVerify: true}) // the server's certificate is of its own making
+		}
+		conns = append(conns, nc)
+		if !p.raw {
+			err = open(nc)
 		}
 	}
 	if err != nil {

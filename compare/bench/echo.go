@@ -20,61 +20,169 @@ type echo struct {
 // warmUp is for how long a load runs before it is measured.
 const warmUp = 200 * time.Millisecond
 
-// cost returns the CPU time that the server needs for a message.
-func (e echo) cost(p *process, raw bool, d time.Duration) (float64, error) {
-	conns, err := dial(p.addr, e.conns, raw)
+// begin opens the connections and lets them work.
+func (e echo) begin(p *process, l library) (*load, error) {
+	conns, err := dial(p, e.conns)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	defer closeAll(conns)
-	l := &load{}
+	work := &load{conns: conns}
 	for i, nc := range conns {
-		nc.SetDeadline(time.Now().Add(warmUp + d + patience))
-		l.add(nc, e, raw, uint64(i))
+		exchange, stop := e.exchange(nc, l.raw, uint64(i))
+		work.add(exchange, e.inFlight, stop)
 	}
-	time.Sleep(warmUp)
-	m, err := l.measure(p, d)
+	return work, nil
+}
+
+// cost returns the CPU time that the server needs for a message.
+func (e echo) cost(p *process, l library, d time.Duration) (float64, error) {
+	work, err := e.begin(p, l)
 	if err != nil {
 		return 0, err
 	}
-	return m, l.finish()
+	defer work.end()
+	return work.cost(p, d)
+}
+
+// exchange returns a function that sends what a connection has in flight, and
+// receives it back.
+func (e echo) exchange(nc net.Conn, raw bool, seed uint64) (exchange func() error, stop func()) {
+	opcode := byte(opBinary)
+	if e.text {
+		opcode = opText
+	}
+	messages := payloads(e.inFlight, e.size, e.text, seed)
+	rnd := rand.New(rand.NewPCG(seed, 2))
+	var batch []byte
+	for _, m := range messages {
+		key := [4]byte{byte(rnd.Uint32()), byte(rnd.Uint32()), byte(rnd.Uint32()), byte(rnd.Uint32())}
+		batch = appendFrame(batch, opcode, m, &key)
+	}
+	in := newReceiver(nc, min(len(batch), max(64<<10, len(batch)/len(messages))))
+	receive := func() error {
+		for _, m := range messages {
+			if err := in.expect(opcode, m); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if raw {
+		size := len(batch) / len(messages)
+		receive = func() error {
+			for at := 0; at < len(batch); at += size {
+				if err := in.expectBytes(batch[at : at+size]); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	send, stop := sender(nc, batch)
+	return func() error {
+		if err := send(); err != nil {
+			return err
+		}
+		return receive()
+	}, stop
+}
+
+// sender returns a function that writes batch. What a socket does not take at once
+// is written by another goroutine, since the raw loop returns the first bytes while
+// the last are not sent yet.
+func sender(nc net.Conn, batch []byte) (send func() error, stop func()) {
+	write := func() error {
+		_, err := nc.Write(batch)
+		return err
+	}
+	if len(batch) < 64<<10 {
+		return write, func() {}
+	}
+	again, last := make(chan struct{}, 1), make(chan error, 2)
+	last <- nil
+	go func() {
+		for range again {
+			last <- write()
+		}
+	}()
+	return func() error {
+		err := <-last
+		again <- struct{}{}
+		return err
+	}, func() { close(again) }
 }
 
 // A load is many connections that send and receive.
 type load struct {
+	conns    []net.Conn
 	messages atomic.Int64
 	stopping atomic.Bool
 	working  sync.WaitGroup
 	failed   atomic.Pointer[error]
 }
 
-// measure returns the microseconds of CPU time that the server spends on a message
-// in the next d.
-func (l *load) measure(p *process, d time.Duration) (float64, error) {
+// patience is for how long a server may be silent when it has something to say.
+const patience = 20 * time.Second
+
+// add has a goroutine call exchange over and over, and count that many messages each
+// time, until the load ends.
+func (l *load) add(exchange func() error, messages int, stop func()) {
+	l.working.Go(func() {
+		defer stop()
+		for !l.stopping.Load() {
+			if err := exchange(); err != nil {
+				l.failed.CompareAndSwap(nil, &err)
+				return
+			}
+			l.messages.Add(int64(messages))
+		}
+	})
+}
+
+// A total is what has been done, and what it has cost.
+type total struct {
+	usage
+	messages int64
+}
+
+// during returns what the load does and costs in the next d.
+func (l *load) during(p *process, d time.Duration) (t total, err error) {
 	before, err := p.ask("usage")
 	if err != nil {
-		return 0, err
+		return t, err
 	}
 	n := l.messages.Load()
 	time.Sleep(d)
-	after, err := p.ask("usage")
-	if err != nil {
-		return 0, err
+	if t.usage, err = p.ask("usage"); err != nil {
+		return t, err
 	}
-	n = l.messages.Load() - n
-	if err := l.failed.Load(); err != nil {
-		return 0, *err
+	t.CPU -= before.CPU
+	t.Mallocs -= before.Mallocs
+	t.messages = l.messages.Load() - n
+	if t.messages == 0 {
+		err = fmt.Errorf("no message came back in %v", d)
 	}
-	if n == 0 {
-		return 0, fmt.Errorf("no message came back in %v", d)
+	return t, err
+}
+
+// cost measures the load for d and ends it. It returns the microseconds of CPU time
+// that the server has spent on a message.
+func (l *load) cost(p *process, d time.Duration) (float64, error) {
+	time.Sleep(warmUp)
+	t, err := l.during(p, d)
+	if failed := l.finish(); failed != nil {
+		err = failed
 	}
-	return float64(after.CPU-before.CPU) / float64(time.Microsecond) / float64(n), nil
+	return float64(t.CPU) / float64(time.Microsecond) / float64(t.messages), err
 }
 
 // finish lets every connection have back what it has sent, and returns the first
 // error of any.
 func (l *load) finish() error {
 	l.stopping.Store(true)
+	for _, nc := range l.conns {
+		nc.SetReadDeadline(time.Now().Add(patience))
+	}
 	l.working.Wait()
 	if err := l.failed.Load(); err != nil {
 		return *err
@@ -82,85 +190,11 @@ func (l *load) finish() error {
 	return nil
 }
 
-// add begins to send on nc.
-func (l *load) add(nc net.Conn, e echo, raw bool, seed uint64) {
-	batch, check := e.prepare(raw, seed)
-	l.working.Go(func() {
-		if err := l.run(nc, batch, e.inFlight, check, min(len(batch), 64<<10)); err != nil {
-			l.failed.CompareAndSwap(nil, &err)
-		}
-	})
-}
-
-// prepare returns the frames of one write, and what checks the answers.
-func (e echo) prepare(raw bool, seed uint64) (batch []byte, check checker) {
-	opcode := byte(opBinary)
-	if e.text {
-		opcode = opText
+// end closes the connections.
+func (l *load) end() {
+	l.stopping.Store(true)
+	for _, nc := range l.conns {
+		nc.Close()
 	}
-	messages := payloads(e.inFlight, e.size, e.text, seed)
-	rnd := rand.New(rand.NewPCG(seed, 2))
-	for _, m := range messages {
-		key := [4]byte{byte(rnd.Uint32()), byte(rnd.Uint32()), byte(rnd.Uint32()), byte(rnd.Uint32())}
-		batch = appendFrame(batch, opcode, m, &key)
-	}
-	if raw {
-		return batch, &streamChecker{want: batch, frame: len(batch) / len(messages)}
-	}
-	return batch, &frameChecker{opcode: opcode, next: round(messages)}
-}
-
-// atOnce is what a socket takes without anybody reading at the other end.
-const atOnce = 64 << 10
-
-// run sends batch and receives the messages that answer it, over and over, size
-// bytes at a time.
-func (l *load) run(nc net.Conn, batch []byte, messages int, check checker, size int) error {
-	buf := make([]byte, size)
-	write := func() error {
-		_, err := nc.Write(batch)
-		return err
-	}
-	if len(batch) > atOnce {
-		// The raw loop returns the first bytes while the last are being written.
-		var stop func()
-		write, stop = background(write)
-		defer stop()
-	}
-	for !l.stopping.Load() {
-		if err := write(); err != nil {
-			return err
-		}
-		for got := 0; got < messages; {
-			n, err := nc.Read(buf)
-			if err != nil {
-				return err
-			}
-			done, err := check.feed(buf[:n])
-			if err != nil {
-				return err
-			}
-			got += done
-			l.messages.Add(int64(done))
-		}
-	}
-	return nil
-}
-
-// background returns a function that has another goroutine do it, and returns what
-// became of the last time.
-func background(do func() error) (begin func() error, stop func()) {
-	work := make(chan struct{}, 1)
-	result := make(chan error, 2)
-	result <- nil
-	go func() {
-		for range work {
-			result <- do()
-		}
-	}()
-	return func() error {
-		err := <-result
-		work <- struct{}{}
-		return err
-	}, func() { close(work) }
+	l.working.Wait()
 }

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 )
 
 // What the load client needs of RFC 6455 is written here a second time, and uses
@@ -43,131 +46,114 @@ func appendFrame(b []byte, opcode byte, payload []byte, key *[4]byte) []byte {
 	return b
 }
 
-// A checker compares what a server sends with the messages that it should send.
-type checker interface {
-	// feed takes the next bytes and returns how many messages they complete.
-	feed(p []byte) (done int, err error)
+// A receiver reads the messages of a server.
+type receiver struct {
+	r       *bufio.Reader
+	message []byte // of which frames have been read, if it is in several
 }
 
-// A streamChecker expects the same bytes over and over: the raw loop's.
-type streamChecker struct {
-	want  []byte
-	frame int // bytes of a message
-	at    int
+// newReceiver returns a receiver of nc. Messages of up to size bytes are not copied.
+func newReceiver(nc net.Conn, size int) *receiver {
+	return &receiver{r: bufio.NewReaderSize(nc, size+maxHeader)}
 }
 
-func (c *streamChecker) feed(p []byte) (done int, err error) {
-	for len(p) > 0 {
-		n := min(len(p), len(c.want)-c.at)
-		if !bytes.Equal(p[:n], c.want[c.at:c.at+n]) {
-			return done, errors.New("the bytes that came back are not those that were sent")
+const maxHeader = 10 // bytes of a frame without a mask
+
+// next reads a message. The payload is valid until the next call. Pings are passed
+// over.
+func (m *receiver) next() (opcode byte, payload []byte, err error) {
+	m.message = m.message[:0]
+	for {
+		first, length, err := m.header()
+		if err != nil {
+			return 0, nil, err
 		}
-		done += (c.at+n)/c.frame - c.at/c.frame
-		c.at = (c.at + n) % len(c.want)
-		p = p[n:]
-	}
-	return done, nil
-}
-
-// A frameChecker expects messages in frames, which a server may cut as it likes.
-type frameChecker struct {
-	opcode byte
-	next   func() []byte // the payload of the next message; valid until it is called again
-
-	header  [10]byte
-	nheader int
-	left    int    // bytes of the frame's payload that are still to come
-	begun   bool   // a message's first frame has been seen
-	want    []byte // what is still to come of the message
-}
-
-// round returns a next function that goes through payloads, over and over.
-func round(payloads [][]byte) func() []byte {
-	i := -1
-	return func() []byte {
-		i = (i + 1) % len(payloads)
-		return payloads[i]
-	}
-}
-
-func (c *frameChecker) feed(p []byte) (done int, err error) {
-	for len(p) > 0 {
-		if c.left == 0 {
-			n, whole, err := c.feedHeader(p)
-			if err != nil {
-				return done, err
-			}
-			p = p[n:]
-			if !whole {
-				continue
-			}
+		if payload, err = m.payload(length); err != nil {
+			return 0, nil, err
 		}
-		n := min(len(p), c.left)
-		if !c.control() {
-			if n > len(c.want) || !bytes.Equal(p[:n], c.want[:n]) {
-				return done, errors.New("a message is not the one that was expected")
-			}
-			c.want = c.want[n:]
-		}
-		p, c.left = p[n:], c.left-n
-		if c.left == 0 {
-			c.nheader = 0
-			if c.header[0]&0x80 != 0 && !c.control() {
-				if len(c.want) != 0 {
-					return done, errors.New("a message ended early")
-				}
-				c.begun = false
-				done++
-			}
-		}
-	}
-	return done, nil
-}
-
-func (c *frameChecker) control() bool { return c.header[0]&0x08 != 0 }
-
-// feedHeader takes bytes of a header. Whole says that it is complete, and that its
-// payload is in left.
-func (c *frameChecker) feedHeader(p []byte) (n int, whole bool, err error) {
-	for n < len(p) {
-		c.header[c.nheader] = p[n]
-		c.nheader++
-		n++
-		if c.nheader < 2 {
+		op, fin := first&0x0f, first&0x80 != 0
+		switch {
+		case first&0x70 != 0:
+			return 0, nil, errors.New("a reserved bit is set")
+		case op == opClose:
+			return 0, nil, errors.New("the server closes the connection")
+		case op > opClose:
 			continue
+		case (op == opContinuation) != (opcode != 0):
+			return 0, nil, fmt.Errorf("a frame with opcode %d in the wrong place", op)
+		case op != opContinuation:
+			opcode = op
+			if fin {
+				return opcode, payload, nil
+			}
 		}
-		switch length := c.header[1]; {
-		case length < 126:
-			c.left = int(length)
-		case length == 126 && c.nheader == 4:
-			c.left = int(binary.BigEndian.Uint16(c.header[2:4]))
-		case length == 127 && c.nheader == 10:
-			c.left = int(binary.BigEndian.Uint64(c.header[2:10]))
-		case length > 127:
-			return n, false, errors.New("a server's frame is masked")
-		default:
-			continue
+		if m.message = append(m.message, payload...); fin {
+			return opcode, m.message, nil
 		}
-		return n, true, c.begin()
 	}
-	return n, false, nil
 }
 
-// begin judges a header.
-func (c *frameChecker) begin() error {
-	opcode := c.header[0] & 0x0f
+// header reads a frame's header.
+func (m *receiver) header() (first byte, length int, err error) {
+	h, err := m.r.Peek(2)
+	if err != nil {
+		return 0, 0, err
+	}
+	size := 2
+	switch length = int(h[1]); {
+	case length > 127:
+		return 0, 0, errors.New("a server's frame is masked")
+	case length == 126:
+		size = 4
+	case length == 127:
+		size = 10
+	}
+	if h, err = m.r.Peek(size); err != nil {
+		return 0, 0, err
+	}
+	first = h[0]
+	switch size {
+	case 4:
+		length = int(binary.BigEndian.Uint16(h[2:]))
+	case 10:
+		length = int(binary.BigEndian.Uint64(h[2:]))
+	}
+	m.r.Discard(size)
+	return first, length, nil
+}
+
+// payload reads a frame's payload, in place if that is possible.
+func (m *receiver) payload(length int) ([]byte, error) {
+	if length <= m.r.Size() {
+		p, err := m.r.Peek(length)
+		m.r.Discard(len(p))
+		return p, err
+	}
+	p := make([]byte, length)
+	_, err := io.ReadFull(m.r, p)
+	return p, err
+}
+
+// expect reads a message and compares it.
+func (m *receiver) expect(opcode byte, want []byte) error {
+	op, p, err := m.next()
 	switch {
-	case c.header[0]&0x70 != 0:
-		return errors.New("a reserved bit is set")
-	case opcode == opClose:
-		return errors.New("the server closes the connection")
-	case c.control():
-		return nil
-	case opcode == opContinuation && c.begun:
-		return nil
-	case opcode != c.opcode || c.begun:
-		return fmt.Errorf("a frame with opcode %d in the wrong place", opcode)
+	case err != nil:
+		return err
+	case op != opcode:
+		return fmt.Errorf("a message of type %d, where %d was expected", op, opcode)
+	case !bytes.Equal(p, want):
+		return errors.New("a message is not the one that was expected")
 	}
-	c.begun, c.want = true, c.next()
 	return nil
+}
+
+// expectBytes reads bytes and compares them: what the raw loop sends is no frame of
+// a server's.
+func (m *receiver) expectBytes(want []byte) error {
+	p, err := m.payload(len(want))
+	if err == nil && !bytes.Equal(p, want) {
+		err = errors.New("the bytes that came back are not those that were sent")
+	}
+	return err
 }

@@ -16,6 +16,24 @@ var noPeerCheaper = goal{"no peer is cheaper", func(w work, r result) bool {
 	return r.ours().per(peer).median() <= noise
 }}
 
+// noPeerOnHTTPCheaper compares with the peers which are behind net/http as we are.
+var noPeerOnHTTPCheaper = goal{"no peer on net/http is cheaper", func(w work, r result) bool {
+	for _, l := range libraries {
+		if onHTTP(l) && !l.ours && !l.aside && r.ours().per(r.Samples[l.name]).median() > noise {
+			return false
+		}
+	}
+	return true
+}}
+
+func atMost(x float64) goal {
+	return goal{fmt.Sprintf("at most %v", x), func(w work, r result) bool { return r.ours().median() <= x }}
+}
+
+func atLeast(x float64) goal {
+	return goal{fmt.Sprintf("at least %v", x), func(w work, r result) bool { return r.ours().median() >= x }}
+}
+
 func atMostRaw(ratio float64) goal {
 	return goal{fmt.Sprintf("at most %v × raw TCP", ratio), func(w work, r result) bool {
 		return r.ours().per(r.raw()).median() <= ratio

@@ -3,27 +3,50 @@ package main
 import (
 	"encoding/binary"
 	"errors"
+	"sync"
+	"time"
 )
+
+// What servers do that are no echoes.
+var jobs = map[string]app{
+	"push":    push,
+	"compute": compute,
+	"tick":    tick,
+	"busy":    busy,
+}
 
 // job returns what the application called name does; nil for the echo.
 func job(name string) (app, error) {
-	switch name {
-	case "":
-		return nil, nil
-	case "push":
-		return push, nil
+	if a, ok := jobs[name]; ok || name == "" {
+		return a, nil
 	}
 	return nil, errors.New("no job is called " + name)
 }
 
-// push sends as many messages as it is asked for, without waiting. They are
-// numbered, and 64 bytes long.
+// An order is what a client asks a job for: two numbers in a message.
+func order(a, b int) []byte {
+	p := binary.BigEndian.AppendUint64(nil, uint64(a))
+	return appendFrame(nil, opBinary, binary.BigEndian.AppendUint64(p, uint64(b)), &[4]byte{1, 2, 3, 4})
+}
+
+func parseOrder(p []byte) (a, b int) {
+	return int(binary.BigEndian.Uint64(p)), int(binary.BigEndian.Uint64(p[8:]))
+}
+
+const (
+	numbered = "________ is the number of this message, which is 64 bytes long.."
+	stamped  = "________ is when this message was sent, which is 64 bytes long.."
+)
+
+// mark puts a number where a message begins.
+func mark(m []byte, n uint64) { binary.BigEndian.PutUint64(m, n) }
+
+// push sends a messages without waiting.
 func push(send func([]byte) error) func([]byte) error {
-	message := append([]byte(nil), pushed(0)...)
-	sent := uint64(0)
-	return func(order []byte) error {
-		for n := binary.BigEndian.Uint64(order); n > 0; n-- {
-			binary.BigEndian.PutUint64(message, sent)
+	message, sent := []byte(numbered), uint64(0)
+	return func(p []byte) error {
+		for n, _ := parseOrder(p); n > 0; n-- {
+			mark(message, sent)
 			if err := send(message); err != nil {
 				return err
 			}
@@ -33,9 +56,74 @@ func push(send func([]byte) error) func([]byte) error {
 	}
 }
 
-// pushed is message number n of push.
-func pushed(n uint64) []byte {
-	m := []byte("________ is the number of this message, which is 64 bytes long..")
-	binary.BigEndian.PutUint64(m, n)
-	return m
+// stamp sends a message that tells when it was sent.
+func stamp(send func([]byte) error) error {
+	m := []byte(stamped)
+	mark(m, uint64(time.Now().UnixNano()))
+	return send(m)
+}
+
+// compute sends a messages and is busy with something else for b microseconds
+// then.
+func compute(send func([]byte) error) func([]byte) error {
+	return func(p []byte) error {
+		n, micros := parseOrder(p)
+		for range n {
+			if err := stamp(send); err != nil {
+				return err
+			}
+		}
+		for start := time.Now(); time.Since(start) < time.Duration(micros)*time.Microsecond; {
+		}
+		return nil
+	}
+}
+
+// tick sends a messages every b microseconds, to a client that says nothing more.
+func tick(send func([]byte) error) func([]byte) error {
+	return func(p []byte) error {
+		n, micros := parseOrder(p)
+		go func() {
+			for range time.Tick(time.Duration(micros) * time.Microsecond) {
+				for range n {
+					if stamp(send) != nil {
+						return
+					}
+				}
+			}
+		}()
+		return nil
+	}
+}
+
+// busy sends without waiting from one goroutine, and now and then, every b
+// microseconds, a message from another.
+func busy(send func([]byte) error) func([]byte) error {
+	return func(p []byte) error {
+		_, micros := parseOrder(p)
+		go func() {
+			m := []byte(numbered)
+			for send(m) == nil {
+			}
+		}()
+		go func() {
+			for range time.Tick(time.Duration(micros) * time.Microsecond) {
+				if stamp(send) != nil {
+					return
+				}
+			}
+		}()
+		return nil
+	}
+}
+
+// oneAtATime is send for libraries that leave it to the application to write from
+// one goroutine at a time.
+func oneAtATime(send func([]byte) error) func([]byte) error {
+	var mu sync.Mutex
+	return func(p []byte) error {
+		mu.Lock()
+		defer mu.Unlock()
+		return send(p)
+	}
 }

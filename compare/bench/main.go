@@ -103,9 +103,7 @@ func (w work) run(rounds int, d time.Duration, lib *regexp.Regexp) result {
 
 // once measures one library, in a process that was started for it.
 func (w work) once(l library, d time.Duration) (float64, error) {
-	cfg := w.config
-	cfg.Library = l.name
-	p, err := start(cfg)
+	p, err := start(w.config, l)
 	if err != nil {
 		return 0, err
 	}

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 
+	"github.com/lesismal/llib/std/crypto/tls"
 	"github.com/lesismal/nbio/logging"
 	"github.com/lesismal/nbio/nbhttp"
 	nbio "github.com/lesismal/nbio/nbhttp/websocket"
@@ -34,9 +35,9 @@ func runNbio(s setting, mode int) error {
 			c.SessionWithLock().(func([]byte) error)(p)
 		}
 	})
-	engine := nbhttp.NewEngine(nbhttp.Config{
-		Network:                 "tcp",
-		Addrs:                   []string{s.ln.Addr().String()},
+	address := []nbhttp.ConfAddr{{Network: "tcp", Addr: s.ln.Addr().String()}}
+	cfg := nbhttp.Config{
+		AddrConfigs:             address,
 		Listen:                  func(string, string) (net.Listener, error) { return s.ln, nil },
 		MaxLoad:                 1 << 20,
 		ReleaseWebsocketPayload: true,
@@ -44,7 +45,16 @@ func runNbio(s setting, mode int) error {
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			up.Upgrade(w, r, nil)
 		}),
-	})
+	}
+	if s.certificate != nil {
+		pair, err := tls.X509KeyPair(s.certificate.certificate, s.certificate.key)
+		if err != nil {
+			return err
+		}
+		cfg.AddrConfigs, cfg.AddrConfigsTLS = nil, address
+		cfg.TLSConfig = &tls.Config{Certificates: []tls.Certificate{pair}}
+	}
+	engine := nbhttp.NewEngine(cfg)
 	up.Engine = engine
 	if err := engine.Start(); err != nil {
 		return err

@@ -29,7 +29,8 @@ func serveOurs(s setting) error {
 		var buf []byte
 		for {
 			var err error
-			if typ, buf, err = c.AppendMessage(ctx, buf[:0]); err != nil {
+			buf = s.keep(buf)
+			if typ, buf, err = c.AppendMessage(ctx, buf); err != nil {
 				return
 			}
 			if receive != nil {
@@ -39,9 +40,6 @@ func serveOurs(s setting) error {
 			}
 			if err != nil {
 				return
-			}
-			if s.cfg.Idle {
-				buf = nil
 			}
 		}
 	}))
@@ -82,6 +80,7 @@ func gorillaLoop(c *gorilla.Conn, s setting) {
 	receive := s.receiver(func(p []byte) error { return c.WriteMessage(gorilla.BinaryMessage, p) })
 	var buf []byte
 	for {
+		buf = s.keep(buf)
 		typ, r, err := c.NextReader()
 		if err != nil {
 			return
@@ -117,6 +116,7 @@ func coderLoop(c *coder.Conn, s setting) {
 	receive := s.receiver(func(p []byte) error { return c.Write(ctx, coder.MessageBinary, p) })
 	var buf []byte
 	for {
+		buf = s.keep(buf)
 		typ, r, err := c.Reader(ctx)
 		if err != nil {
 			return
@@ -246,6 +246,7 @@ func gobwasLoop(c net.Conn, s setting, write func(ws.Header, []byte) error, befo
 	header := make([]byte, ws.MaxHeaderSize)
 	var buf []byte
 	for {
+		buf = s.keep(buf)
 		if in.Buffered() == 0 && beforeRead() != nil {
 			return
 		}
@@ -289,6 +290,7 @@ func serveXNet(s setting) error {
 		}
 		var buf []byte
 		for xnet.Message.Receive(c, &buf) == nil && receive(buf) == nil {
+			buf = nil
 		}
 	}})
 }

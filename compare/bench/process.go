@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -18,12 +19,13 @@ import (
 // Each server is a process of its own, so that the operating system can tell what
 // it costs, and that a client and a server may have 20,000 files each. This
 // program starts itself for it, and asks it through its standard input: a line
-// "usage" or "memory" is answered by a line of JSON.
+// "usage" is answered by a line of JSON, and one with "free" too, when memory that
+// is not needed has been given back.
 
 // A usage is what a server process has cost up to now.
 type usage struct {
-	CPU    time.Duration // user and system time
-	Memory int64         // resident, in bytes
+	CPU     time.Duration // user and system time
+	Mallocs uint64        // objects that were allocated
 }
 
 // A process is a running server.
@@ -32,10 +34,13 @@ type process struct {
 	in   io.WriteCloser
 	out  *bufio.Reader
 	addr string
+	cfg  config
+	raw  bool
 }
 
-// start starts a server, with further environment variables.
-func start(cfg config, env ...string) (*process, error) {
+// start starts a server.
+func start(cfg config, l library) (*process, error) {
+	cfg.Library = l.name
 	arg, err := json.Marshal(cfg)
 	if err != nil {
 		return nil, err
@@ -44,8 +49,10 @@ func start(cfg config, env ...string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &process{cmd: exec.Command(self, "-serve", string(arg))}
-	p.cmd.Env = append(os.Environ(), env...)
+	p := &process{cmd: exec.Command(self, "-serve", string(arg)), cfg: cfg, raw: l.raw}
+	if cfg.Procs > 0 {
+		p.cmd.Env = append(os.Environ(), fmt.Sprint("GOMAXPROCS=", cfg.Procs))
+	}
 	p.cmd.Stderr = os.Stderr
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -94,6 +101,12 @@ func serve(arg string) error {
 	if err != nil {
 		return err
 	}
+	s.library = l
+	if s.cfg.TLS {
+		if s.certificate, err = ownCertificate(); err != nil {
+			return err
+		}
+	}
 	if s.app, err = job(s.cfg.Job); err != nil {
 		return err
 	}
@@ -111,14 +124,11 @@ func serve(arg string) error {
 func answer(in io.Reader, out io.Writer) error {
 	questions := bufio.NewScanner(in)
 	for questions.Scan() {
-		if questions.Text() == "memory" {
+		if questions.Text() == "free" {
 			debug.FreeOSMemory()
+			debug.FreeOSMemory() // what pools hold survives the first collection
 		}
-		u, err := ownUsage()
-		if err != nil {
-			return err
-		}
-		line, err := json.Marshal(u)
+		line, err := json.Marshal(ownUsage())
 		if err != nil {
 			return err
 		}
@@ -127,24 +137,38 @@ func answer(in io.Reader, out io.Writer) error {
 	return questions.Err()
 }
 
-func ownUsage() (u usage, err error) {
+func ownUsage() (u usage) {
 	var r syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
-		return u, err
+		panic(err) // there is no other process to ask for
 	}
 	u.CPU = time.Duration(r.Utime.Nano() + r.Stime.Nano())
-	u.Memory, err = residentMemory()
-	return u, err
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	u.Mallocs = m.Mallocs
+	return u
+}
+
+// memory returns the bytes of resident memory that the server needs.
+func (p *process) memory() (int64, error) {
+	time.Sleep(warmUp) // it may be in the middle of something
+	if _, err := p.ask("free"); err != nil {
+		return 0, err
+	}
+	return residentMemory(p.cmd.Process.Pid)
 }
 
 // residentMemory is what Linux says in proc(5), statm: the second number is in
 // pages.
-func residentMemory() (int64, error) {
-	statm, err := os.ReadFile("/proc/self/statm")
+func residentMemory(pid int) (int64, error) {
+	statm, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 	if err != nil {
 		return 0, err
 	}
 	fields := strings.Fields(string(statm))
+	if len(fields) < 2 {
+		return 0, fmt.Errorf("/proc/%d/statm says %q", pid, statm)
+	}
 	pages, err := strconv.ParseInt(fields[1], 10, 64)
 	return pages * int64(os.Getpagesize()), err
 }

@@ -14,18 +14,21 @@ type library struct {
 	module string // whose version stands in the table
 	serve  func(s setting) error
 
-	raw   bool // no WebSocket at all: what the operating system costs
-	aside bool // listed, but not a peer to be compared with: an application's own work on top
-	ours  bool
-	echo  bool // does nothing else
+	raw       bool // no WebSocket at all: what the operating system costs
+	aside     bool // listed, but not a peer to be compared with: an application's own work on top
+	ours      bool
+	echo      bool // does nothing else
+	notHTTP   bool // its handshake is not behind net/http
+	oneWriter bool // leaves it to the application to write from one goroutine at a time
 }
 
 // A setting is what a server is asked to do.
 type setting struct {
-	ln  net.Listener
-	tls *tls.Config // nil for plain TCP; ln is plain in any case
-	app app         // nil: an echo
-	cfg config
+	library
+	cfg         config
+	ln          net.Listener
+	certificate *certificate // nil for plain TCP; ln is plain in any case
+	app         app          // nil: an echo
 }
 
 // A config is what of a setting is told on the command line of the server's process.
@@ -33,6 +36,7 @@ type config struct {
 	Library string
 	Job     string // what the application does: see jobs
 	TLS     bool
+	Procs   int  // GOMAXPROCS; 0: as many as there are cores
 	Text    bool // messages are text
 	Large   bool // messages are so large that buffers of 4 KiB are no use
 	Idle    bool // what matters is the memory of connections that wait
@@ -47,13 +51,13 @@ var libraries = []library{
 	{name: "raw TCP", serve: serveRaw, raw: true, echo: true},
 	{name: "this library", module: "example.com/websocket", serve: serveOurs, ours: true},
 	{name: "this library, ReadMessage", module: "example.com/websocket", serve: serveOursReadMessage, aside: true, echo: true},
-	{name: "gorilla", module: "github.com/gorilla/websocket", serve: serveGorilla},
+	{name: "gorilla", module: "github.com/gorilla/websocket", serve: serveGorilla, oneWriter: true},
 	{name: "coder", module: "github.com/coder/websocket", serve: serveCoder},
 	{name: "gws", module: "github.com/lxzan/gws", serve: serveGWS},
-	{name: "gobwas", module: "github.com/gobwas/ws", serve: serveGobwas},
-	{name: "gobwas, flushed by hand", module: "github.com/gobwas/ws", serve: serveGobwasByHand, aside: true},
-	{name: "nbio, event loop", module: "github.com/lesismal/nbio", serve: serveNbio},
-	{name: "nbio, blocking", module: "github.com/lesismal/nbio", serve: serveNbioBlocking},
+	{name: "gobwas", module: "github.com/gobwas/ws", serve: serveGobwas, notHTTP: true, oneWriter: true},
+	{name: "gobwas, flushed by hand", module: "github.com/gobwas/ws", serve: serveGobwasByHand, aside: true, notHTTP: true, oneWriter: true},
+	{name: "nbio, event loop", module: "github.com/lesismal/nbio", serve: serveNbio, notHTTP: true},
+	{name: "nbio, blocking", module: "github.com/lesismal/nbio", serve: serveNbioBlocking, notHTTP: true},
 	{name: "x/net", module: "golang.org/x/net", serve: serveXNet},
 }
 
@@ -68,10 +72,10 @@ func find(name string) (library, error) {
 
 // listener is the setting's listener, with TLS if it is asked for.
 func (s setting) listener() net.Listener {
-	if s.tls != nil {
-		return tls.NewListener(s.ln, s.tls)
+	if s.certificate == nil {
+		return s.ln
 	}
-	return s.ln
+	return tls.NewListener(s.ln, s.certificate.config())
 }
 
 // serveHTTP serves with net/http, as most applications do.
@@ -84,6 +88,9 @@ func (s setting) serveHTTP(h http.Handler) error {
 func (s setting) receiver(send func([]byte) error) func([]byte) error {
 	if s.app == nil {
 		return nil
+	}
+	if s.oneWriter && s.cfg.Job == "busy" {
+		send = oneAtATime(send)
 	}
 	return s.app(send)
 }
@@ -113,9 +120,17 @@ func serveRaw(s setting) error {
 	}
 }
 
+// keep returns the memory for the next message. Where it matters what a connection
+// keeps, a large one is not kept.
+func (s setting) keep(buf []byte) []byte {
+	if s.cfg.Idle && cap(buf) > 64<<10 {
+		return nil
+	}
+	return buf[:0]
+}
+
 // readAll is io.ReadAll into memory that is used again.
 func readAll(r io.Reader, buf []byte) ([]byte, error) {
-	buf = buf[:0]
 	for {
 		if len(buf) == cap(buf) {
 			buf = append(buf, 0)[:len(buf)]

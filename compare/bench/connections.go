@@ -1,0 +1,103 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"time"
+)
+
+// handshakeCost returns what the server needs for a connection that is opened, and
+// closed at once by its client.
+func handshakeCost(p *process, _ library, d time.Duration) (float64, error) {
+	l := &load{}
+	for range 16 {
+		l.add(func() error {
+			conns, err := dial(p, 1)
+			closeAll(conns)
+			return err
+		}, 1, func() {})
+	}
+	return l.cost(p, d)
+}
+
+// idleMemory returns the KiB of resident memory that each of n idle connections
+// needs. What a server needs for its first connections it needs once, and is not
+// counted.
+func idleMemory(n int) measure {
+	return func(p *process, _ library, _ time.Duration) (float64, error) {
+		if _, err := memoryAfter(p, 100, 1, 64); err != nil {
+			return 0, err
+		}
+		return memoryAfter(p, n, 1, 64)
+	}
+}
+
+// burstMemory returns the KiB by which the server has grown for each of n
+// connections, when a burst of messages of size bytes has come and gone.
+func burstMemory(n, size int) measure {
+	return func(p *process, _ library, _ time.Duration) (float64, error) {
+		return memoryAfter(p, n, 4, size)
+	}
+}
+
+// memoryAfter opens n connections, exchanges messages over each, and returns by how
+// many KiB the server has grown for each of them.
+func memoryAfter(p *process, n, messages, size int) (float64, error) {
+	before, err := p.memory()
+	if err != nil {
+		return 0, err
+	}
+	conns, err := dial(p, n)
+	if err != nil {
+		return 0, err
+	}
+	defer closeAll(conns)
+	if err := exchangeOnce(conns, messages, size); err != nil {
+		return 0, err
+	}
+	after, err := p.memory()
+	return float64(after-before) / 1024 / float64(n), err
+}
+
+// exchangeOnce has messages back on each connection, one after the other.
+func exchangeOnce(conns []net.Conn, messages, size int) error {
+	for i, nc := range conns {
+		nc.SetDeadline(time.Now().Add(patience))
+		exchange, stop := echo{inFlight: 1, size: size}.exchange(nc, false, uint64(i))
+		for range messages {
+			if err := exchange(); err != nil {
+				stop()
+				return fmt.Errorf("connection %d: %w", i, err)
+			}
+		}
+		stop()
+		nc.SetDeadline(time.Time{})
+	}
+	return nil
+}
+
+// manyAgainstFew returns how much more a message costs when it is one of many
+// connections that are all active.
+func manyAgainstFew(few, many int) measure {
+	return func(p *process, l library, d time.Duration) (float64, error) {
+		cost := func(n int) (float64, error) { return echo{conns: n, inFlight: 1, size: 64}.cost(p, l, d) }
+		x, err := cost(few)
+		if err != nil {
+			return 0, err
+		}
+		y, err := cost(many)
+		return y / x, err
+	}
+}
+
+// allocations returns how many objects the server allocates for a message.
+func (e echo) allocations(p *process, l library, d time.Duration) (float64, error) {
+	work, err := e.begin(p, l)
+	if err != nil {
+		return 0, err
+	}
+	defer work.end()
+	time.Sleep(warmUp)
+	t, err := work.during(p, d)
+	return float64(t.Mallocs) / float64(t.messages), err
+}

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"errors"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"example.com/websocket"
+)
+
+// maskers are the masking functions that libraries export.
+var maskers = map[string]func(p []byte, key [4]byte){
+	"this library": func(p []byte, key [4]byte) { websocket.Mask(p, p, key, 0) },
+	"gobwas":       func(p []byte, key [4]byte) { ws.Cipher(p, key, 0) },
+}
+
+// maskRate returns by how many GB a second a library masks payloads of 64 KiB. It
+// runs in the client's process.
+func maskRate(_ *process, l library, d time.Duration) (float64, error) {
+	mask, p := maskers[l.name], make([]byte, 64<<10)
+	if mask == nil {
+		return 0, errors.New("exports no masking")
+	}
+	n, begin := 0, time.Now()
+	for time.Since(begin) < d {
+		for range 100 {
+			mask(p, [4]byte{1, 2, 3, 4})
+		}
+		n += 100 * len(p)
+	}
+	return float64(n) / time.Since(begin).Seconds() / 1e9, nil
+}
