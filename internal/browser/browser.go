@@ -46,6 +46,12 @@ func Start(t testing.TB, flags ...string) *Browser {
 	return &Browser{t, d}
 }
 
+// Find returns an error where there is no Chromium.
+func Find() error {
+	_, err := find()
+	return err
+}
+
 // find looks for Chromium under the names that it is installed by.
 func find() (string, error) {
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
