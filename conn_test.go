@@ -104,7 +104,7 @@ func TestCloseEndsCallsWithRequestContext(t *testing.T) {
 			for why, result := range pending {
 				wantNow(t, why, result, net.ErrClosed)
 			}
-			if ctx.Err() != context.Canceled || !closed(ctx.Done()) {
+			if ctx.Err() != context.Canceled || !isClosed(ctx.Done()) {
 				t.Error("the request's context should end with the connection")
 			}
 			wantErr(t, "a write", g.c.WriteText(ctx, ""), net.ErrClosed)
@@ -131,7 +131,7 @@ func TestCloseIsBounded(t *testing.T) {
 			}
 			<-written
 			synctest.Wait()
-			if !g.mine.isClosed.Load() {
+			if !g.mine.IsClosed() {
 				t.Error("and then the socket should be closed")
 			}
 		})
@@ -143,13 +143,13 @@ func TestCloseIsBounded(t *testing.T) {
 		g.wantEOF("Close")
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if !g.mine.isClosed.Load() {
+		if !g.mine.IsClosed() {
 			t.Error("after a second the socket should be closed")
 		}
 	})
 	bubble(t, "a net.Conn whose Close takes its time", func(t *testing.T) {
 		g := newRig(t, server, nil)
-		g.mine.closeDelay = time.Minute
+		g.mine.CloseDelay = time.Minute
 		g.stall()
 		g.c.WriteText(bg, "x")
 		ctx, cancel := context.WithTimeout(bg, time.Second)
@@ -183,7 +183,7 @@ func TestCloseIsBoundedOverTLS(t *testing.T) {
 			}
 			wantErr(t, "a read", <-read, net.ErrClosed)
 			if d := took(func() {
-				for !mine.isClosed.Load() {
+				for !mine.IsClosed() {
 					time.Sleep(time.Millisecond)
 				}
 			}); d > time.Second+time.Millisecond {
@@ -212,7 +212,7 @@ func TestShutdown(t *testing.T) {
 		if err := <-shut; err != nil {
 			t.Errorf("the handshake is complete, and Shutdown returns %v", err)
 		}
-		if !g.mine.isClosed.Load() {
+		if !g.mine.IsClosed() {
 			t.Error("after Shutdown the socket should be closed")
 		}
 		wantCloseError(t, "a read afterwards", readErr(g.c), 4000)
@@ -421,7 +421,7 @@ func TestShutdownWithRequestContext(t *testing.T) {
 			g.wantClose("Shutdown", 1000)
 			g.send(closeF(1000, ""))
 			synctest.Wait()
-			if g.mine.isClosed.Load() {
+			if g.mine.IsClosed() {
 				t.Error("the server should wait for the client's EOF before it closes its socket")
 			}
 			g.wantEOF("the server closes TCP first")
@@ -683,11 +683,11 @@ func TestEverythingAtOnce(t *testing.T) {
 			}
 			time.Sleep(20 * time.Second)
 			for _, m := range []*memConn{a, b} {
-				if !m.isClosed.Load() {
+				if !m.IsClosed() {
 					t.Errorf("run %d: a socket is still open", seed)
 				}
-				if s := m.misuse.Load(); s != nil {
-					t.Errorf("run %d: %s", seed, *s)
+				if s := m.Misuse(); s != "" {
+					t.Errorf("run %d: %s", seed, s)
 				}
 			}
 		})

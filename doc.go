@@ -24,6 +24,11 @@
 // A [Group] is a set of connections that are sent the same messages. It decides what
 // becomes of members that read too slowly ([SlowPolicy]), and forgets those that end.
 //
+// # Tests
+//
+// Package wstest connects a handler and a client in memory, where the connection can
+// be stalled, slowed, cut and recorded, and time-outs cost no time.
+//
 // # What an application must do
 //
 //   - Read, so that pings are answered and the peer's close is noticed. Who only

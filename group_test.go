@@ -136,8 +136,8 @@ func TestGroupMembersLeave(t *testing.T) {
 		"the peer's Close":        func(r *rig) { r.send(closeF(StatusNormalClosure, "")) },
 		"a fault of the peer":     func(r *rig) { r.write(bytes.Repeat([]byte{0xff}, maxFrameHeader)) },
 		"the peer's end":          func(r *rig) { r.far.Close() },
-		"a peer that is cut off":  func(r *rig) { r.mine.in.reset() },
-		"a write that is refused": func(r *rig) { r.mine.out.update(func() { r.mine.out.dead = true }) },
+		"a peer that is cut off":  func(r *rig) { r.mine.In.Reset() },
+		"a write that is refused": func(r *rig) { r.mine.Out.Update(func() { r.mine.Out.Dead = true }) },
 	}
 	for name, end := range ends {
 		bubble(t, name, func(t *testing.T) {
@@ -306,7 +306,7 @@ func TestGroupGathers(t *testing.T) {
 				cast(t, &g, strconv.Itoa(i))
 			}
 			synctest.Wait()
-			calls := r.mine.wrote()
+			calls := r.mine.Wrote()
 			if len(calls) > 3 {
 				t.Errorf("a burst of %d messages leaves in %q", n, calls)
 			}
@@ -322,12 +322,12 @@ func TestGroupGathers(t *testing.T) {
 			cast(t, &g, strconv.Itoa(i))
 			synctest.Wait()
 		}
-		r.mine.wrote()
+		r.mine.Wrote()
 		r.unstall()
 		for i := range 100 {
 			r.wantFrame("what has waited", textF(strconv.Itoa(i)))
 		}
-		if calls := r.mine.wrote(); len(calls) > 3 {
+		if calls := r.mine.Wrote(); len(calls) > 3 {
 			t.Errorf("what has waited should leave together, and leaves in %q", calls)
 		}
 	})
@@ -350,7 +350,7 @@ func TestGroupNextWriter(t *testing.T) {
 			r.wantFrame("a message that has not begun on the wire delays nothing", textF("before it begins"))
 			fast.wantFrame("another", textF("before it begins"))
 
-			r.mine.out.update(func() { r.mine.out.room = 1 << 20 })
+			r.mine.Out.Update(func() { r.mine.Out.Room = 1 << 20 })
 			r.send(pingF("x"))
 			r.c.CloseRead(bg)
 			text := pattern(size)
@@ -559,7 +559,7 @@ func TestGroupOrder(t *testing.T) {
 		for i := range 12 {
 			r := memberKinds[i%len(memberKinds)].rig(t, nil)
 			if i >= 8 {
-				r.mine.out.update(func() { r.mine.out.room, r.mine.out.chunk = 50, 7 })
+				r.mine.Out.Update(func() { r.mine.Out.Room, r.mine.Out.Chunk = 50, 7 })
 			}
 			rigs = append(rigs, r)
 			g.Add(r.c)

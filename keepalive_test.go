@@ -297,7 +297,7 @@ func TestKeepAliveBetweenPieces(t *testing.T) {
 // While bytes wait for the peer it is for WriteTimeout to say whether it is gone.
 func TestKeepAliveSlowPeer(t *testing.T) {
 	onBoth(t, nil, func(t *testing.T, g *rig) { // it takes a little now and then, and sends nothing
-		g.mine.out.update(func() { g.mine.out.room = 64 })
+		g.mine.Out.Update(func() { g.mine.Out.Room = 64 })
 		go readErr(g.c)
 		done := writeAsync(bg, g.c, pattern(100_000))
 		for range 60 {
@@ -388,7 +388,7 @@ func TestKeepAliveTimerIsGone(t *testing.T) {
 	for name, end := range map[string]func(g *rig){
 		"Close":               func(g *rig) { g.c.Close() },
 		"the peer's Close":    func(g *rig) { g.send(closeF(1000, "")); readErr(g.c) },
-		"the peer's reset":    func(g *rig) { g.mine.in.reset(); readErr(g.c) },
+		"the peer's reset":    func(g *rig) { g.mine.In.Reset(); readErr(g.c) },
 		"the peer's mistake":  func(g *rig) { g.write([]byte{0xff, 0xff}); readErr(g.c) },
 		"a Shutdown":          func(g *rig) { go g.c.Shutdown(bg, 1000, ""); g.wantClose("Shutdown", 1000); g.send(closeF(1000, "")) },
 		"a Shutdown, alone":   func(g *rig) { g.c.Shutdown(bg, 1000, "") },

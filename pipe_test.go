@@ -18,12 +18,12 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"sync/atomic"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 	"unicode/utf8"
+
+	"example.com/websocket/internal/memnet"
 )
 
 // The vocabulary of the connection's tests: a Conn of either role, and a raw peer
@@ -35,354 +35,28 @@ var bothRoles = []role{server, client}
 // bg is the context of calls that a test does not mean to cancel.
 var bg = context.Background()
 
-// A lane is one direction of a connection in memory: the bytes that have been
-// written at one end and not been read at the other.
-type lane struct {
-	mu      sync.Mutex
-	buf     []byte
-	room    int   // bytes that fit in
-	chunk   int   // bytes that one read takes at the most; 0: any number
-	fin     bool  // no more bytes come
-	err     error // what reading it gives, in place of any bytes that are left
-	dead    bool  // nobody will read it
-	changed chan struct{}
-}
+// A memConn is an end of a connection in memory.
+type memConn = memnet.Conn
 
-func newLane(room int) *lane { return &lane{room: room, changed: make(chan struct{})} }
-
-// update changes the lane and wakes those who wait for a change.
-func (l *lane) update(f func()) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	f()
-	close(l.changed)
-	l.changed = make(chan struct{})
-}
-
-// take moves bytes to p. If there are none it returns a channel to wait for.
-func (l *lane) take(p []byte) (n int, wait <-chan struct{}, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch {
-	case l.err != nil:
-		return 0, nil, l.err
-	case len(l.buf) > 0:
-		if l.chunk > 0 && len(p) > l.chunk {
-			p = p[:l.chunk]
-		}
-		n = copy(p, l.buf)
-		l.buf = l.buf[n:]
-		close(l.changed)
-		l.changed = make(chan struct{})
-		return n, nil, nil
-	case l.fin:
-		return 0, nil, io.EOF
-	}
-	return 0, l.changed, nil
-}
-
-// put appends as much of p as there is room for.
-func (l *lane) put(p []byte) (n int, wait <-chan struct{}, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch {
-	case l.dead:
-		return 0, nil, syscall.EPIPE
-	case l.fin:
-		return 0, nil, net.ErrClosed
-	}
-	if n = min(len(p), l.room-len(l.buf)); n <= 0 {
-		return 0, l.changed, nil
-	}
-	l.buf = append(l.buf, p[:n]...)
-	close(l.changed)
-	l.changed = make(chan struct{})
-	return n, nil, nil
-}
-
-// reset makes reading it fail as a TCP reset does: what was on its way is gone.
-func (l *lane) reset() {
-	l.update(func() {
-		if l.err == nil {
-			l.buf, l.err = nil, syscall.ECONNRESET
-		}
-	})
-}
-
-// A limit is a deadline that can be waited for.
-type limit struct {
-	mu    sync.Mutex
-	timer *time.Timer
-	done  chan struct{}
-}
-
-func (d *limit) set(at time.Time) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.timer != nil && !d.timer.Stop() {
-		<-d.done // its function has run, or is about to
-	}
-	d.timer = nil
-	if d.done == nil || closed(d.done) {
-		d.done = make(chan struct{})
-	}
-	done := d.done
-	switch left := time.Until(at); {
-	case at.IsZero():
-	case left <= 0:
-		close(done)
-	default:
-		d.timer = time.AfterFunc(left, func() { close(done) })
-	}
-}
-
-func (d *limit) wait() <-chan struct{} {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.done == nil {
-		d.done = make(chan struct{})
-	}
-	return d.done
-}
-
-func closed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
-
-// A memConn is an end of a connection in memory, and behaves as a TCP connection
-// does: it can be half closed, and closing it while input is unread, or writing to
-// an end that is closed, resets it. It is a transport as well, with EAGAIN.
-type memConn struct {
-	in, out    *lane
-	rdl, wdl   limit
-	isClosed   atomic.Bool
-	reads      atomic.Int32 // under way
-	writes     atomic.Int32
-	misuse     atomic.Pointer[string]
-	fault      func(op string) error // fails the operation it returns an error for
-	mu         sync.Mutex
-	calls      []string // "try 12", "write 3", ...: what was written, by which call
-	closeDelay time.Duration
-}
-
-const peerRoom = 1 << 30 // a peer is never made to wait
+const peerRoom = memnet.Unlimited // a peer is never made to wait
 
 // newMemPipe returns two connected ends. The first one's writes stall when room
 // bytes are on their way.
 func newMemPipe(room int) (a, b *memConn) {
-	ab, ba := newLane(room), newLane(peerRoom)
-	return &memConn{in: ba, out: ab}, &memConn{in: ab, out: ba}
+	a, b = memnet.Pipe(room, peerRoom)
+	a.Noting, b.Noting = true, true
+	return a, b
 }
 
-func (m *memConn) enter(op string, busy *atomic.Int32) (leave func(), err error) {
-	if m.fault != nil {
-		if err := m.fault(op); err != nil {
-			return nil, err
-		}
-	}
-	if busy == nil {
-		return func() {}, nil
-	}
-	if busy.Add(1) > 1 {
-		s := "two at once: " + op
-		m.misuse.Store(&s)
-	}
-	return func() { busy.Add(-1) }, nil
-}
-
-func (m *memConn) note(call string, n int) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.calls = append(m.calls, fmt.Sprint(call, " ", n))
-}
-
-// wrote returns the calls that have written since it was last asked.
-func (m *memConn) wrote() []string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	calls := m.calls
-	m.calls = nil
-	return calls
-}
-
-func (m *memConn) Read(p []byte) (int, error) {
-	n, _, err := m.receive(func() []byte { return p }, func() {})
-	return n, err
-}
-
-func (m *memConn) receive(space func() []byte, unused func()) (n int, waited bool, err error) {
-	leave, err := m.enter("read", &m.reads)
-	if err != nil {
-		return 0, false, err
-	}
-	defer leave()
-	for {
-		expired := m.rdl.wait()
-		switch {
-		case m.isClosed.Load():
-			return 0, waited, net.ErrClosed
-		case closed(expired):
-			return 0, waited, os.ErrDeadlineExceeded
-		}
-		n, wait, err := m.in.take(space())
-		if n == 0 {
-			unused()
-		}
-		if n > 0 || err != nil {
-			return n, waited, err
-		}
-		waited = true
-		select {
-		case <-wait:
-		case <-expired:
-		}
-	}
-}
-
-func (m *memConn) Write(p []byte) (n int, err error) {
-	leave, err := m.enter("write", &m.writes)
-	if err != nil {
-		if err == io.ErrShortWrite && len(p) > 1 {
-			n, _, _ = m.out.put(p[:len(p)/2])
-		}
-		return n, err
-	}
-	defer leave()
-	m.note("write", len(p))
-	return m.send(p, false)
-}
-
-func (m *memConn) send(p []byte, try bool) (n int, err error) {
-	for {
-		expired := m.wdl.wait()
-		switch {
-		case m.isClosed.Load():
-			return n, net.ErrClosed
-		case closed(expired):
-			return n, os.ErrDeadlineExceeded
-		}
-		k, wait, err := m.out.put(p[n:])
-		n += k
-		switch {
-		case err == syscall.EPIPE:
-			m.in.reset()
-			return n, err
-		case err != nil || n == len(p) || try:
-			return n, err
-		case k > 0:
-			continue
-		}
-		select {
-		case <-wait:
-		case <-expired:
-		}
-	}
-}
-
-func (m *memConn) Close() error {
-	if leave, err := m.enter("close", nil); err != nil {
-		defer m.shut() // as the system does: closed whatever it says
-		return err
-	} else {
-		defer leave()
-	}
-	if m.closeDelay > 0 {
-		time.Sleep(m.closeDelay)
-	}
-	return m.shut()
-}
-
-func (m *memConn) shut() error {
-	if m.isClosed.Swap(true) {
-		return net.ErrClosed
-	}
-	unread := false
-	m.in.update(func() { unread, m.in.dead, m.in.buf = len(m.in.buf) > 0, true, nil })
-	if unread {
-		m.out.reset()
-	}
-	m.out.update(func() { m.out.fin = true })
-	return nil
-}
-
-func (m *memConn) CloseWrite() error {
-	if leave, err := m.enter("closewrite", nil); err != nil {
-		return err
-	} else {
-		defer leave()
-	}
-	m.out.update(func() { m.out.fin = true })
-	return nil
-}
-
-func (m *memConn) SetReadDeadline(at time.Time) error {
-	if _, err := m.enter("setread", nil); err != nil {
-		return err
-	}
-	m.rdl.set(at)
-	return nil
-}
-
-func (m *memConn) SetWriteDeadline(at time.Time) error {
-	if _, err := m.enter("setwrite", nil); err != nil {
-		return err
-	}
-	m.wdl.set(at)
-	return nil
-}
-
-func (m *memConn) SetDeadline(at time.Time) error {
-	m.rdl.set(at)
-	m.wdl.set(at)
-	return nil
-}
-
-func (m *memConn) LocalAddr() net.Addr  { return memAddr{} }
-func (m *memConn) RemoteAddr() net.Addr { return memAddr{} }
-
-type memAddr struct{}
-
-func (memAddr) Network() string { return "memory" }
-func (memAddr) String() string  { return "memory" }
-
-// A memSocket is the transport of a memConn that is to count as a socket.
+// A memSocket is the transport of a memConn that is to count as a socket: it has
+// EAGAIN.
 type memSocket struct{ *memConn }
 
-func (m memSocket) read(mem memory) (int, bool, error) { return m.receive(mem.space, mem.unused) }
+func (m memSocket) read(mem memory) (int, bool, error) { return m.Receive(mem.space, mem.unused) }
 
-func (m memSocket) tryWrite(p []byte) (int, error) {
-	leave, err := m.enter("try", &m.writes)
-	if err != nil {
-		return 0, err
-	}
-	defer leave()
-	m.note("try", len(p))
-	return m.send(p, true)
-}
+func (m memSocket) tryWrite(p []byte) (int, error) { return m.Try(p) }
 
-func (m memSocket) write(p, q []byte) (int, error) {
-	leave, err := m.enter("write", &m.writes)
-	if err != nil {
-		return 0, err
-	}
-	defer leave()
-	if len(p) == 0 || len(q) == 0 {
-		m.note("write", len(p)+len(q))
-		return m.send(append(p[:len(p):len(p)], q...), false)
-	}
-	m.note("writev", len(p)+len(q))
-	n, err := m.send(p, false)
-	if err != nil {
-		return n, err
-	}
-	k, err := m.send(q, false)
-	return n + k, err
-}
+func (m memSocket) write(p, q []byte) (int, error) { return m.WriteV(p, q) }
 
 func (m memSocket) traits() traits {
 	return traits{tries: true, vectored: true, resumes: true, maxWrite: 1 << 30}
@@ -605,17 +279,17 @@ func newPlainRig(t testing.TB, r role, opts *Options) *rig {
 	t.Cleanup(func() {
 		far.Close()
 		g.c.Close()
-		if s := mine.misuse.Load(); s != nil {
-			t.Errorf("calls on the net.Conn overlap: %s", *s)
+		if s := mine.Misuse(); s != "" {
+			t.Errorf("calls on the net.Conn overlap: %s", s)
 		}
 	})
 	return g
 }
 
 // stall lets nothing more reach the peer than what is on the way, until unstall.
-func (g *rig) stall() { g.mine.out.update(func() { g.mine.out.room = 0 }) }
+func (g *rig) stall() { g.mine.Out.Update(func() { g.mine.Out.Room = 0 }) }
 func (g *rig) unstall() {
-	g.mine.out.update(func() { g.mine.out.room = 64 << 10 })
+	g.mine.Out.Update(func() { g.mine.Out.Room = 64 << 10 })
 }
 
 // onBoth runs f in a bubble for a connection of each role.
@@ -870,33 +544,7 @@ func eventually(ok func() bool) bool {
 }
 
 // The vocabulary's own grammar: what the tests lean on.
-func TestMemPipe(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
-		a, b := newMemPipe(4)
-		if n, err := (memSocket{a}).tryWrite([]byte("abcdef")); n != 4 || err != nil {
-			t.Fatalf("a try writes what fits, 4 bytes, and not %d, %v", n, err)
-		}
-		a.SetWriteDeadline(time.Now().Add(time.Second))
-		if n, err := a.Write([]byte("ef")); n != 0 || !isTimeout(err) {
-			t.Fatalf("a write waits for room until its deadline: %d, %v", n, err)
-		}
-		a.SetWriteDeadline(time.Time{})
-		got := inBackground(func() string {
-			p := make([]byte, 6)
-			io.ReadFull(b, p)
-			return string(p)
-		})
-		if n, err := a.Write([]byte("ef")); n != 2 || err != nil || <-got != "abcdef" {
-			t.Fatalf("bytes arrive in order: %d, %v", n, err)
-		}
-		b.Write([]byte("unread"))
-		a.Write([]byte("lost"))
-		a.Close()
-		if _, err := b.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
-			t.Fatalf("closing with unread input resets: %v", err)
-		}
-		b.Close()
-	})
+func TestPattern(t *testing.T) {
 	if !bytes.Equal([]byte(pattern(1000)), bytes.ToValidUTF8([]byte(pattern(1000)), nil)) || len(pattern(1001)) != 1001 {
 		t.Fatal("pattern is not UTF-8 of the size asked for")
 	}

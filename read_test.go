@@ -126,7 +126,7 @@ func TestReadAnyway(t *testing.T) {
 						if plain {
 							g = newPlainRig(t, r, nil)
 						}
-						g.mine.in.chunk = chunk
+						g.mine.In.Chunk = chunk
 						for i, s := range texts {
 							if chunk == 1 && len(s) > 5000 {
 								break // all that is different about it has been seen
@@ -587,7 +587,7 @@ func TestReadUntilCut(t *testing.T) {
 						})
 						synctest.Wait()
 						if reset {
-							g.mine.in.reset()
+							g.mine.In.Reset()
 						}
 						wantErr(t, fmt.Sprintf("cut after byte %d", cut), <-result, cutErr)
 						_, again := m.read(bg, g.c)
@@ -723,7 +723,7 @@ func TestReadProtocolErrors(t *testing.T) {
 			bubble(t, fmt.Sprint(r, ", ", name), func(t *testing.T) {
 				for _, chunk := range []int{0, 1} {
 					g := newRig(t, r, nil)
-					g.mine.in.chunk = chunk
+					g.mine.In.Chunk = chunk
 					g.write(bytes)
 					wantProtocolError(t, name, readErr(g.c), StatusProtocolError)
 					g.wantClose(name, StatusProtocolError)

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"example.com/websocket/internal/memnet"
 )
 
 // A site is an http.Server in a bubble, and what it logs.
@@ -53,7 +55,7 @@ func (s *site) Close() error {
 	return nil
 }
 
-func (s *site) Addr() net.Addr { return memAddr{} }
+func (s *site) Addr() net.Addr { return memnet.Addr("memory") }
 
 type siteKey struct{}
 
@@ -382,7 +384,7 @@ func TestServerShutdownDuringHandshake(t *testing.T) {
 		for i := range 30 {
 			visitors.Go(func() {
 				p := s.connect(1 << 20)
-				p.nc.(*memConn).in.update(func() { p.nc.(*memConn).in.chunk = 1 + i })
+				p.nc.(*memConn).In.Update(func() { p.nc.(*memConn).In.Chunk = 1 + i })
 				switch status := p.shake(); status {
 				case http.StatusSwitchingProtocols:
 					p.answerClose("Server.Shutdown", StatusGoingAway)

@@ -104,7 +104,7 @@ func faultAt(t *testing.T, r role, plain bool, k int, fault error, stay bool) (r
 		}
 		var n atomic.Int64
 		var failed atomic.Value
-		g.mine.fault = func(op string) error {
+		g.mine.Fault = func(op string) error {
 			if n.Add(1) == int64(k) {
 				failed.Store(op)
 				return fault
@@ -125,7 +125,7 @@ func faultAt(t *testing.T, r role, plain bool, k int, fault error, stay bool) (r
 		if d := time.Since(start); d > 15*time.Second {
 			t.Errorf("operation %d (%s) failed, and the connection took %v to end", k, op, d)
 		}
-		if !g.mine.isClosed.Load() {
+		if !g.mine.IsClosed() {
 			t.Errorf("operation %d (%s) failed, and the socket was not closed", k, op)
 		}
 	})
@@ -151,7 +151,7 @@ func TestNoDeadlines(t *testing.T) {
 		for _, stalled := range []bool{false, true} {
 			bubble(t, fmt.Sprintf("%s, stalled %v", end.name, stalled), func(t *testing.T) {
 				g := newPlainRig(t, server, nil)
-				g.mine.fault = func(op string) error {
+				g.mine.Fault = func(op string) error {
 					if op == "setread" || op == "setwrite" {
 						return os.ErrNoDeadline
 					}
@@ -165,7 +165,7 @@ func TestNoDeadlines(t *testing.T) {
 				}
 				start := time.Now()
 				end.end(g.c)
-				for !g.mine.isClosed.Load() && time.Since(start) < time.Hour {
+				for !g.mine.IsClosed() && time.Since(start) < time.Hour {
 					time.Sleep(time.Millisecond)
 				}
 				if d := time.Since(start); d > 2*time.Second+2*time.Millisecond {
@@ -409,7 +409,7 @@ func TestEndWhileStalled(t *testing.T) {
 						g.far.CloseWrite()
 						g.wantEOF("then")
 					}
-					for !g.mine.isClosed.Load() && time.Since(start) < time.Hour {
+					for !g.mine.IsClosed() && time.Since(start) < time.Hour {
 						time.Sleep(time.Millisecond)
 						synctest.Wait()
 					}

@@ -155,14 +155,14 @@ func TestWriteThrough(t *testing.T) {
 			g.send(textF("question"))
 			<-read
 			g.c.WriteMessage(bg, MessageText, []byte("answer"))
-			if calls := g.mine.wrote(); len(calls) != 1 || !strings.HasPrefix(calls[0], "try ") {
+			if calls := g.mine.Wrote(); len(calls) != 1 || !strings.HasPrefix(calls[0], "try ") {
 				t.Errorf("an answer should leave in one try before WriteMessage returns, and leaves in %q", calls)
 			}
 			for range 10 {
 				g.c.WriteMessage(bg, MessageText, []byte("more"))
 			}
 			synctest.Wait()
-			if calls := g.mine.wrote(); len(calls) > 2 {
+			if calls := g.mine.Wrote(); len(calls) > 2 {
 				t.Errorf("what follows should be gathered, and leaves in %q", calls)
 			}
 			g.wantFrame("it", textF("answer"))
@@ -189,7 +189,7 @@ func TestWriteGathers(t *testing.T) {
 				}
 			}
 			synctest.Wait()
-			g.mine.wrote()
+			g.mine.Wrote()
 			if b := g.c.Buffered(); b < n*3 {
 				t.Errorf("%d frames should be buffered, and Buffered says %d bytes", n, b)
 			}
@@ -199,7 +199,7 @@ func TestWriteGathers(t *testing.T) {
 			if err := <-flushed; err != nil {
 				t.Error(err)
 			}
-			if calls := g.mine.wrote(); len(calls) > 3 {
+			if calls := g.mine.Wrote(); len(calls) > 3 {
 				t.Errorf("%d messages should leave in few calls, and leave in %q", n, calls)
 			}
 			for i := range n {
@@ -347,9 +347,9 @@ func TestPingFlood(t *testing.T) {
 func TestWriteLarge(t *testing.T) {
 	bubble(t, "one call", func(t *testing.T) {
 		g := newRig(t, server, nil)
-		g.mine.out.room = peerRoom
+		g.mine.Out.Room = peerRoom
 		g.c.WriteMessage(bg, MessageBinary, make([]byte, 200_000))
-		if calls := g.mine.wrote(); len(calls) != 1 || calls[0] != "writev 200010" {
+		if calls := g.mine.Wrote(); len(calls) != 1 || calls[0] != "writev 200010" {
 			t.Errorf("a large message should leave in one writev, and leaves in %q", calls)
 		}
 	})
@@ -509,7 +509,7 @@ func TestWriteTimeout(t *testing.T) {
 				}
 				bubble(t, name+r.String()+", no progress", func(t *testing.T) {
 					g := rig(t)
-					g.mine.out.room = 1000
+					g.mine.Out.Room = 1000
 					start := time.Now()
 					var err error
 					if err = g.c.WriteText(bg, text); err == nil {
@@ -527,7 +527,7 @@ func TestWriteTimeout(t *testing.T) {
 				})
 				bubble(t, name+r.String()+", slow progress", func(t *testing.T) {
 					g := rig(t)
-					g.mine.out.room = 1000
+					g.mine.Out.Room = 1000
 					written := inBackground(func() error {
 						if err := g.c.WriteText(bg, text); err != nil {
 							return err
@@ -655,7 +655,7 @@ func TestStaleWriteDeadline(t *testing.T) {
 	bubble(t, "the peer reads in the instant of the deadline", func(t *testing.T) {
 		for range 20 {
 			g := newRig(t, server, &Options{WriteTimeout: time.Second})
-			g.mine.out.room = 10
+			g.mine.Out.Room = 10
 			g.c.WriteText(bg, "12345678") // fits exactly
 			synctest.Wait()
 			for i := range 5 {
@@ -679,7 +679,7 @@ func TestWriteErrorIsSticky(t *testing.T) {
 	for _, op := range []string{"try", "write"} {
 		onBoth(t, nil, func(t *testing.T, g *rig) {
 			broken := false
-			g.mine.fault = func(o string) error {
+			g.mine.Fault = func(o string) error {
 				if broken && (o == "try" || o == "write") {
 					return boom
 				}
@@ -710,7 +710,7 @@ func TestWriteErrorIsSticky(t *testing.T) {
 // A write that fails does not keep a reader from the Close frame that says why.
 func TestWriteFailureThenClose(t *testing.T) {
 	onBoth(t, nil, func(t *testing.T, g *rig) {
-		g.mine.fault = func(op string) error {
+		g.mine.Fault = func(op string) error {
 			if op == "try" || op == "write" {
 				return errors.New("boom")
 			}
@@ -724,7 +724,7 @@ func TestWriteFailureThenClose(t *testing.T) {
 		wantCloseError(t, "the reader", <-read, 4001)
 	})
 	onBoth(t, nil, func(t *testing.T, g *rig) { // and nobody was reading
-		g.mine.fault = func(op string) error {
+		g.mine.Fault = func(op string) error {
 			if op == "try" || op == "write" {
 				return errors.New("boom")
 			}
