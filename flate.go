@@ -113,10 +113,22 @@ func (o *Compression) offer() *deflateParams {
 // A flate is what a connection has for compression, if that was agreed on. Without
 // context takeover it is all that it has while no message is on its way.
 type flate struct {
-	minSize  int
+	packing
 	deflater *deflate.Compressor // belongs to the holder of out.turn
 	inflater *deflate.Inflater   // belongs to the holder of in.role
 }
+
+// A packing says how a connection compresses a message by itself, and so which
+// connections may send the same bytes. The zero value stands for those that do not
+// compress.
+type packing struct {
+	level   deflate.Level
+	bits    int // of the window
+	minSize int
+}
+
+// applies reports whether a message of n bytes is to be compressed.
+func (p packing) applies(n int) bool { return p.bits != 0 && n >= p.minSize }
 
 // useDeflate begins with compression as agreed. Called before anybody reads or
 // writes.
@@ -124,13 +136,14 @@ func (c *Conn) useDeflate(p *deflateParams, o *Compression) {
 	if p == nil {
 		return
 	}
-	c.flate = &flate{
-		minSize:  max(o.MinSize, 0),
-		deflater: deflate.NewCompressor(deflate.Level(o.Level), p.window(c.role), !p.noTakeover[c.role]),
-		inflater: deflate.NewInflater(p.window(c.role.peer()), !p.noTakeover[c.role.peer()]),
-	}
+	how := packing{deflate.Level(o.Level), p.window(c.role), max(o.MinSize, 0)}
 	if o.MinSize == 0 {
-		c.flate.minSize = defaultMinSize
+		how.minSize = defaultMinSize
+	}
+	c.flate = &flate{
+		packing:  how,
+		deflater: deflate.NewCompressor(how.level, how.bits, !p.noTakeover[c.role]),
+		inflater: deflate.NewInflater(p.window(c.role.peer()), !p.noTakeover[c.role.peer()]),
 	}
 }
 
@@ -138,7 +151,15 @@ func (c *Conn) useDeflate(p *deflateParams, o *Compression) {
 // and without out.mu, so that control frames pass and the flusher goes on.
 
 // deflates reports whether a message of n bytes is to be compressed.
-func (c *Conn) deflates(n int) bool { return c.flate != nil && n >= c.flate.minSize }
+func (c *Conn) deflates(n int) bool { return c.flate != nil && c.flate.applies(n) }
+
+// packing returns how messages by themselves are compressed.
+func (c *Conn) packing() packing {
+	if c.flate == nil {
+		return packing{}
+	}
+	return c.flate.packing
+}
 
 // WriteUncompressed is [Conn.WriteMessage] of a message that is not compressed on a
 // connection on which others are: a secret, whose length should be all that its
@@ -155,21 +176,50 @@ func (c *Conn) WriteUncompressed(ctx context.Context, typ MessageType, p []byte)
 // the compressor has in its history the peer must get. If it does not after all,
 // it is taken out again.
 func (c *Conn) writeDeflated(ctx context.Context, h FrameHeader, p []byte) error {
-	w := &c.out
-	w.mu.Lock()
-	err := c.await(ctx, func() (bool, error) { return w.hasRoom(len(p)), w.err })
-	w.mu.Unlock()
-	if err != nil {
+	if err := c.beginDeflated(ctx, len(p)); err != nil {
 		return err
 	}
 	buf := c.flate.deflater.AppendMessage(getBuffer(len(p) + deflateSlack)[:0], p)
 	defer putBuffer(buf)
-	if len(buf) >= len(p) {
+	var err error
+	if len(buf) < len(p) {
+		h.RSV1 = true
+		err = c.writePacked(ctx, h, buf)
+	} else {
 		c.flate.deflater.Undo()
-		return c.writeFrame(ctx, h, p)
+		err = c.writeFrame(ctx, h, p)
 	}
-	h.RSV1 = true
-	return c.writePacked(ctx, h, buf)
+	if err != nil {
+		c.undoDeflated()
+	}
+	return err
+}
+
+// beginDeflated waits for room for n bytes and begins a message: from now on no
+// other may come between it and what the compressor may refer to.
+func (c *Conn) beginDeflated(ctx context.Context, n int) error {
+	w := &c.out
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := c.await(ctx, func() (bool, error) { return w.hasRoom(n), w.err }); err != nil {
+		return err
+	}
+	w.open = true
+	// The peer's window has what was compressed elsewhere, and ours has not.
+	if w.foreign {
+		w.foreign = false
+		c.flate.deflater.Forget()
+	}
+	return nil
+}
+
+// undoDeflated takes back a message of which nothing was sent, or with which the
+// connection has failed.
+func (c *Conn) undoDeflated() {
+	c.flate.deflater.Undo()
+	c.out.mu.Lock()
+	c.out.open = false
+	c.kick(false)
 }
 
 // deflateSlack is the room that a compressor asks for beyond the size of a message.
@@ -179,11 +229,7 @@ const deflateSlack = 64
 // not wait for room but if the frame is large.
 func (c *Conn) writePacked(ctx context.Context, h FrameHeader, p []byte) error {
 	if len(p) >= largeWrite {
-		err := c.writeLarge(ctx, h, p)
-		if err != nil {
-			c.flate.deflater.Undo()
-		}
-		return err
+		return c.writeLarge(ctx, h, p)
 	}
 	w := &c.out
 	w.mu.Lock()
@@ -192,6 +238,7 @@ func (c *Conn) writePacked(ctx context.Context, h FrameHeader, p []byte) error {
 		return w.err
 	}
 	c.appendFrame(h, p)
+	w.open = false
 	c.kick(false)
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"example.com/websocket/internal/deflate"
@@ -640,4 +641,122 @@ func TestDeflateAllocations(t *testing.T) {
 		}
 		c.Close()
 	}
+}
+
+// A prepared message is compressed once for all connections that compress alike,
+// and what is written to these before and behind it still arrives.
+func TestPreparedDeflate(t *testing.T) {
+	text := corpus.Kinds[0].Messages(3000, 3)
+	large := corpus.Kinds[0].Messages(300<<10, 1)[0]
+	prepared := []*PreparedMessage{
+		NewPreparedMessage(MessageBinary, text[1]),
+		NewPreparedMessage(MessageBinary, large),
+		NewPreparedMessage(MessageBinary, corpus.Kinds[4].Messages(1000, 1)[0]),
+		NewPreparedMessage(MessageBinary, nil),
+	}
+	settings := []*Compression{both(false, 15), both(true, 15), both(true, 9), {MinSize: 2000}}
+	for _, o := range settings {
+		bubble(t, "", func(t *testing.T) {
+			pair := newDeflatePair(t, o)
+			for r, c := range pair {
+				go func() {
+					for _, m := range prepared {
+						c.WriteMessage(bg, MessageBinary, text[0])
+						c.WritePrepared(bg, m)
+						c.WriteMessage(bg, MessageBinary, text[2])
+					}
+				}()
+				for i, m := range prepared {
+					wantRead(t, fmt.Sprint("before ", i), pair[role(r).peer()], MessageBinary, string(text[0]))
+					wantRead(t, fmt.Sprint("prepared ", i), pair[role(r).peer()], MessageBinary, string(m.plain.payload))
+					wantRead(t, fmt.Sprint("behind ", i), pair[role(r).peer()], MessageBinary, string(text[2]))
+				}
+			}
+		})
+	}
+	for i, m := range prepared {
+		if len(m.packed) != 2 { // windows of 15 and of 9 bits
+			t.Errorf("message %d is compressed %d times, and should be once for each window", i, len(m.packed))
+		}
+	}
+	if f := prepared[0].form(packing{deflate.Fast, 15, 0}); !f.head.RSV1 || len(f.payload) >= len(text[1]) {
+		t.Errorf("a prepared message is not compressed: %+v", f.head)
+	}
+	if f := prepared[2].form(packing{deflate.Fast, 15, 0}); f != &prepared[2].plain {
+		t.Errorf("what would not get smaller should be as it is: %+v", f.head)
+	}
+}
+
+// Members of a group that compress, in all ways, while they are also written to:
+// everything arrives as it was, the broadcasts in their order.
+func TestGroupDeflate(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		const each = 60
+		text := corpus.Kinds[0].Messages(1500, each)
+		small := both(true, 9)
+		small.Level = CompressionBetter
+		var group Group
+		var done sync.WaitGroup
+		for i, o := range []*Compression{nil, both(false, 15), both(true, 15), small, {MinSize: 1000}} {
+			pair := newDeflatePair(t, o)
+			member, peer := pair[role(i)&1], pair[role(i)&1^1]
+			group.Add(member)
+			done.Go(func() {
+				for n := range each {
+					if err := writings[n%len(writings)](member, MessageBinary, text[n]); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+			done.Go(func() {
+				cast, written := 0, 0
+				for cast+written < 2*each {
+					typ, p, err := peer.ReadMessage(bg)
+					next, why := &written, "written"
+					if typ == MessageText {
+						next, why = &cast, "broadcast"
+					}
+					if err != nil || *next == each || !bytes.Equal(p, text[*next]) {
+						t.Errorf("setting %d: message %d that is %s should come as it was, but: %d bytes, %v", i, *next, why, len(p), err)
+						return
+					}
+					*next++
+				}
+			})
+		}
+		for n := range each {
+			if err := group.Broadcast(MessageText, text[n]); err != nil {
+				t.Error(err)
+			}
+			if n%7 == 0 {
+				time.Sleep(time.Millisecond)
+			}
+		}
+		done.Wait()
+	})
+}
+
+// What is broadcast waits for a message that the compressor has begun with, though
+// nothing of it has left: it may refer to what was sent last.
+func TestGroupWaitsForCompressor(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		text := corpus.Kinds[0].Messages(5000, 2)
+		pair := newDeflatePair(t, both(true, 15))
+		var group Group
+		group.Add(pair[server])
+		if err := pair[server].WriteMessage(bg, MessageBinary, text[0]); err != nil {
+			t.Fatal(err)
+		}
+		w, err := pair[server].NextWriter(bg, MessageBinary)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Write(text[0])
+		group.Broadcast(MessageText, text[1])
+		synctest.Wait()
+		w.Close()
+		wantRead(t, "the message before", pair[client], MessageBinary, string(text[0]))
+		wantRead(t, "the one that was begun", pair[client], MessageBinary, string(text[0]))
+		wantRead(t, "the broadcast", pair[client], MessageText, string(text[1]))
+	})
 }

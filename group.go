@@ -208,7 +208,6 @@ func (g *Group) BroadcastPrepared(m *PreparedMessage, except ...*Conn) error {
 // pass makes passes over the members until nothing is pending.
 func (g *Group) pass() {
 	for g.beginPass() {
-		g.now.gather()
 		for _, m := range g.now.members {
 			if missed, closed := g.now.give(m); missed > 0 {
 				g.missed(m, missed, closed)
@@ -230,6 +229,7 @@ func (g *Group) beginPass() bool {
 	p.first = g.stats.Messages - uint64(len(g.pending))
 	p.messages, g.pending, g.size = g.pending, p.messages, 0
 	p.members = append(p.members, g.members...)
+	p.except = slices.ContainsFunc(p.messages, func(b broadcast) bool { return b.except != nil })
 	g.taken.Broadcast()
 	return true
 }

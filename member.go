@@ -29,33 +29,59 @@ type pass struct {
 	messages []broadcast
 	first    uint64 // the number of the first
 	members  []*member
-	except   bool   // some of the messages are not for all
-	block    []byte // all messages, as the plain form of servers
-	scratch  []byte // memory for block
-	kept     bool   // a member has kept a part of block
+	except   bool    // some of the messages are not for all
+	blocks   []block // one for each packing that members have, of this pass and of earlier ones
+}
+
+// A block is all messages of a pass, as servers of one packing send them.
+type block struct {
+	packing
+	frames  []byte // nil until the pass needs them
+	foreign bool   // some of them are compressed
+	scratch []byte // memory for frames
+	kept    bool   // a member has kept a part of it
+}
+
+// block returns the messages for members of a packing.
+func (p *pass) block(how packing) *block {
+	i := slices.IndexFunc(p.blocks, func(b block) bool { return b.packing == how })
+	if i < 0 {
+		i = len(p.blocks)
+		p.blocks = append(p.blocks, block{packing: how})
+	}
+	b := &p.blocks[i]
+	if b.frames == nil {
+		b.gather(p.messages)
+	}
+	return b
 }
 
 // gather puts the messages together.
-func (p *pass) gather() {
-	p.except = slices.ContainsFunc(p.messages, func(b broadcast) bool { return b.except != nil })
-	if len(p.messages) == 1 {
-		p.block = p.messages[0].m.plain.frame
-		return
+func (b *block) gather(messages []broadcast) {
+	b.frames = b.scratch[:0]
+	for _, x := range messages {
+		f := x.m.form(b.packing)
+		b.foreign = b.foreign || f.head.RSV1
+		if len(messages) == 1 {
+			b.frames = f.frame
+			return
+		}
+		b.frames = append(b.frames, f.frame...)
 	}
-	p.block = p.scratch[:0]
-	for _, b := range p.messages {
-		p.block = append(p.block, b.m.plain.frame...)
-	}
-	p.scratch = p.block
+	b.scratch = b.frames
 }
 
 // end lets go of what the pass has given.
 func (p *pass) end() {
 	clear(p.messages)
 	clear(p.members)
-	p.messages, p.members, p.block = p.messages[:0], p.members[:0], nil
-	if p.kept || cap(p.scratch) > largeBuffer {
-		p.scratch, p.kept = nil, false
+	p.messages, p.members = p.messages[:0], p.members[:0]
+	p.blocks = slices.DeleteFunc(p.blocks, func(b block) bool { return b.frames == nil })
+	for i := range p.blocks {
+		b := &p.blocks[i]
+		if b.frames, b.foreign = nil, false; b.kept || cap(b.scratch) > largeBuffer {
+			b.scratch, b.kept = nil, false
+		}
 	}
 }
 
@@ -66,13 +92,15 @@ func (p *pass) end() {
 func (p *pass) give(m *member) (missed int, closed bool) {
 	c := m.c
 	w := &c.out
+	b := p.block(c.packing()) // compressed before out.mu is taken
 	w.mu.Lock()
 	if m.left {
 		w.mu.Unlock()
 		return 0, false
 	}
 	if !p.except && m.since <= p.first && c.takesShared() {
-		p.kept = c.tryShared(p.block) || p.kept
+		w.foreign = w.foreign || b.foreign
+		b.kept = c.tryShared(b.frames) || b.kept
 		return 0, false
 	}
 	for i, b := range p.messages {
@@ -236,7 +264,7 @@ func (c *Conn) refill() (done bool) {
 	w := &c.out
 	for w.mayRefill() {
 		m := w.behind
-		f := m.waiting[m.head].form(c)
+		f := m.waiting[m.head].form(c.packing())
 		n := len(w.queue) + len(f.frame)
 		alone := n == len(f.frame) && len(m.waiting)-m.head == 1 && m.after == nil
 		switch {
@@ -244,6 +272,7 @@ func (c *Conn) refill() (done bool) {
 			return false
 		case len(w.queue) == 0 && !c.role.masks() && (alone || len(f.payload) >= largeWrite):
 			w.nextBehind()
+			w.foreign = w.foreign || f.head.RSV1
 			w.take(f.frame)
 			return true
 		}
@@ -257,6 +286,6 @@ func (c *Conn) refill() (done bool) {
 func (c *Conn) catchUp() {
 	w := &c.out
 	for w.mayRefill() {
-		c.appendForm(w.nextBehind().form(c))
+		c.appendForm(w.nextBehind().form(c.packing()))
 	}
 }

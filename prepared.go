@@ -3,14 +3,30 @@ package websocket
 import (
 	"bytes"
 	"context"
+	"sync"
+
+	"example.com/websocket/internal/deflate"
 )
 
 // A PreparedMessage is a message that is framed once and sent to any number of
 // connections: see [Conn.WritePrepared]. It does not change, and any number of
 // goroutines may use it at the same time.
+//
+// For connections that compress it is compressed once for all that have the same
+// level and window, when it is first needed, and by itself. A connection that has
+// context takeover for what it sends (RFC 7692 7.1.1) drops its history then: what
+// is written to it next refers to nothing before.
 type PreparedMessage struct {
 	typ   MessageType
 	plain form
+
+	mu     sync.Mutex
+	packed []packedForm // one for each packing in use, but for its minSize
+}
+
+type packedForm struct {
+	packing
+	form *form // the plain one if this would not be smaller
 }
 
 // A form is a message as connections of one kind send it: in one frame.
@@ -35,8 +51,38 @@ func (f *form) set(h FrameHeader, p []byte) {
 	f.payload = f.frame[len(head):]
 }
 
-// form returns the form that c sends.
-func (m *PreparedMessage) form(*Conn) *form { return &m.plain }
+// form returns the form that connections of a packing send.
+func (m *PreparedMessage) form(how packing) *form {
+	if !how.applies(len(m.plain.payload)) {
+		return &m.plain
+	}
+	how.minSize = 0
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, f := range m.packed {
+		if f.packing == how {
+			return f.form
+		}
+	}
+	f := m.pack(how)
+	m.packed = append(m.packed, packedForm{how, f})
+	return f
+}
+
+// pack compresses the message.
+func (m *PreparedMessage) pack(how packing) *form {
+	plain := m.plain.payload
+	p := deflate.NewCompressor(how.level, how.bits, false).AppendMessage(getBuffer(len(plain) + deflateSlack)[:0], plain)
+	defer putBuffer(p)
+	if len(p) >= len(plain) {
+		return &m.plain
+	}
+	f := new(form)
+	h := m.plain.head
+	h.RSV1 = true
+	f.set(h, p)
+	return f
+}
 
 // WritePrepared is [Conn.WriteMessage] of a prepared message. A server sends the
 // bytes as they are; a client masks them anew, as it must (RFC 6455 5.3).
@@ -48,7 +94,7 @@ func (c *Conn) WritePrepared(ctx context.Context, m *PreparedMessage) error {
 	if ctx.Err() != nil {
 		return c.giveUp(ctx)
 	}
-	f := m.form(c)
+	f := m.form(c.packing())
 	large := len(f.payload) >= largeWrite
 	if !large {
 		w.mu.Lock()
@@ -64,6 +110,9 @@ func (c *Conn) WritePrepared(ctx context.Context, m *PreparedMessage) error {
 	}
 	defer w.turn.give()
 	if large {
+		if f.head.RSV1 {
+			c.flate.deflater.Forget()
+		}
 		return c.writeLarge(ctx, f.head, f.payload)
 	}
 	return c.writeForm(ctx, f)
@@ -84,6 +133,7 @@ func (c *Conn) writeForm(ctx context.Context, f *form) error {
 
 // appendForm appends a frame to the queue. Called with out.mu held.
 func (c *Conn) appendForm(f *form) {
+	c.out.foreign = c.out.foreign || f.head.RSV1
 	if c.role.masks() {
 		c.appendFrame(f.head, f.payload)
 		return

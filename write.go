@@ -44,6 +44,7 @@ type writer struct {
 	flushing bool      // somebody holds the flusher role
 	pongDue  bool      // pongData waits to be sent
 	broken   bool      // the transport takes nothing more
+	foreign  bool      // a message was queued that was compressed elsewhere
 	open     bool      // a message was begun and its end is not in the queue yet: no other may begin
 	closed   bool      // by Close
 	gone     bool      // the socket is closed
@@ -211,11 +212,11 @@ func (m *messageWriter) Close() error {
 	if err == nil {
 		err = m.put(m.buf, true)
 	}
-	if err != nil && m.packed != nil {
-		m.c.flate.deflater.Undo()
-	}
 	if err != nil && m.begun && m.c.writeErr() == nil {
 		m.c.fail(fmt.Errorf("%w: %w", errAbandoned, err))
+	}
+	if err != nil && m.packed != nil {
+		m.c.undoDeflated()
 	}
 	putBuffer(m.buf)
 	putBuffer(m.packed)
@@ -234,6 +235,9 @@ func (m *messageWriter) put(p []byte, fin bool) error {
 	if !m.begun && m.packed == nil && m.c.deflates(len(p)) {
 		if fin {
 			m.err = m.c.writeDeflated(m.ctx, FrameHeader{Fin: true, Opcode: m.opcode}, p)
+			return m.err
+		}
+		if m.err = m.c.beginDeflated(m.ctx, 0); m.err != nil {
 			return m.err
 		}
 		m.packed = getLargeBuffer()[:0]
