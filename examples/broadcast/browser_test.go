@@ -19,12 +19,19 @@ func received(text, from string) string {
 		entry.innerText.includes("Received: ` + text + ` from: ` + from + ` at: "))`
 }
 
+// counted is the condition that the page tells how many are there.
+func counted(text string) string {
+	return `document.querySelector("#count").innerText === "` + text + `"`
+}
+
 func TestPagesFromTwoPortsTalkToEachOther(t *testing.T) {
 	b := browser.Start(t)
 	e := start(t)
 	one, two := b.Open(e.Pages[0]), b.Open(e.Pages[1])
 	one.Wait(status("connected"))
 	two.Wait(status("connected"))
+	one.Wait(counted("2 are here"))
+	two.Wait(counted("2 are here"))
 	hostOne := strings.TrimPrefix(e.Pages[0], "http://")
 	hostTwo := strings.TrimPrefix(e.Pages[1], "http://")
 

@@ -1,10 +1,8 @@
-// Broadcast is a WebSocket server that sends every message to everybody. Start it
-// with
+// Broadcast is a WebSocket server that sends every message to everybody. Run
 //
 //	go run ./examples/broadcast
 //
-// and open the addresses that it prints, side by side. Ctrl-C ends it, and tells
-// every client so.
+// and open the addresses that it prints, side by side. Ctrl-C tells every client.
 package main
 
 import (
@@ -17,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -27,76 +26,74 @@ import (
 //go:embed index.html
 var page string
 
-const (
-	socketsTimeout = 5 * time.Second // for clients to answer a Close frame
-	webTimeout     = time.Second     // for requests to be answered
-)
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
 	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
-		fmt.Fprintln(os.Stderr, "broadcast:", err)
-		os.Exit(1)
+		log.Fatal("broadcast: ", err)
 	}
 }
 
-// run serves until ctx ends.
+// run serves until ctx ends, and then tells every client so.
 func run(ctx context.Context, args []string, out io.Writer) error {
 	pages, err := site.Open(site.Flags("broadcast", "localhost:3000,localhost:3001", args), page)
 	if err != nil {
 		return err
 	}
-	logger := log.New(out, "", log.LstdFlags)
-	room := newRoom(logger)
+	r := &room{logger: log.New(out, "", log.LstdFlags)}
+	r.members.Queue = 256 << 10 // bytes that may wait for a member
+	r.members.Slow = websocket.SlowClose
+	r.members.OnSlow = func(c *websocket.Conn, _ int) { r.logger.Print(c.RemoteAddr(), " is dropped: it reads too slowly") }
 	sockets := &websocket.Server{
-		Options: websocket.Options{
-			ReadLimit:   maxMessage,
-			WriteQueue:  maxQueue,
-			CheckOrigin: websocket.AllowOrigins(pages.Origins...),
-		},
-		Handler: room.serve,
+		Options: websocket.Options{ReadLimit: 16 << 10, CheckOrigin: websocket.AllowOrigins(pages.Origins...)},
+		Handler: r.serve,
 	}
-	web := &http.Server{Handler: route(sockets, pages), ReadHeaderTimeout: 10 * time.Second}
+	web, failed := pages.Start(sockets)
 	fmt.Fprintln(out, "broadcast:", pages)
-
-	failed := make(chan error, len(pages.Listeners))
-	for _, ln := range pages.Listeners {
-		go func() { failed <- web.Serve(ln) }()
-	}
 	select {
-	case err := <-failed:
-		return errors.Join(err, sockets.Close(), web.Close())
+	case err = <-failed:
 	case <-ctx.Done():
 	}
-
-	shutdown(sockets, web, logger)
-	return nil
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	sockets.Shutdown(ctx) // a Close frame for every client; those that do not answer are cut off
+	return errors.Join(err, web.Close())
 }
 
-// shutdown ends the WebSockets, whose clients get a Close frame with 1001, and
-// then the rest: http.Server.Shutdown does not know of requests that have become
-// WebSockets.
-func shutdown(sockets *websocket.Server, web *http.Server, logger *log.Logger) {
-	ctx, cancel := context.WithTimeout(context.Background(), socketsTimeout)
-	defer cancel()
-	if err := sockets.Shutdown(ctx); err != nil {
-		logger.Printf("clients that did not answer the Close frame are cut off: %v", err)
-	}
-	ctx, cancel = context.WithTimeout(context.Background(), webTimeout)
-	defer cancel()
-	if web.Shutdown(ctx) != nil {
-		web.Close() // browsers keep connections in reserve that it would wait for
-	}
+// A room is where everybody hears everybody. Watchers hear how many are in it.
+type room struct {
+	logger            *log.Logger
+	members, watchers websocket.Group
+	counting          sync.Mutex // or an old count could come after a new one
 }
 
-// route tells WebSocket handshakes from requests for the page.
-func route(sockets, pages http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if websocket.IsUpgrade(r) {
-			sockets.ServeHTTP(w, r)
-		} else {
-			pages.ServeHTTP(w, r)
-		}
-	})
+// serve serves a connection until it ends.
+func (r *room) serve(c *websocket.Conn, req *http.Request) {
+	if req.URL.Path == "/count" {
+		r.watchers.Add(c)
+		r.count()
+		<-c.CloseRead(req.Context()).Done()
+		return
+	}
+	from := site.Sender(c.RemoteAddr(), req)
+	r.logger.Printf("%v connected from %s", c.RemoteAddr(), from)
+	r.members.Add(c) // it leaves by itself
+	r.count()
+	typ, message, err := c.ReadMessage(req.Context())
+	for ; err == nil && typ == websocket.MessageText; typ, message, err = c.ReadMessage(req.Context()) {
+		now := time.Now().Format("2006/1/2 15:04:05")
+		r.members.Broadcast(typ, fmt.Appendf(nil, "Received: %s from: %s at: %s", message, from, now))
+	}
+	if err == nil {
+		err = c.Shutdown(req.Context(), websocket.StatusUnsupportedData, "this room is for text")
+	}
+	r.count()
+	r.logger.Printf("%v is gone: %v", c.RemoteAddr(), err)
+}
+
+// count tells the watchers how many are in the room.
+func (r *room) count() {
+	r.counting.Lock()
+	defer r.counting.Unlock()
+	r.watchers.Broadcast(websocket.MessageText, fmt.Append(nil, r.members.Len()))
 }

@@ -95,6 +95,37 @@ func TestSenderWithoutAPageIsCalledByItsAddress(t *testing.T) {
 	}
 }
 
+func TestSenderIsCalledByTheNameItGives(t *testing.T) {
+	e := start(t)
+	c := e.Dial("/?name=Zo%C3%AB+%FF", &websocket.Options{Header: http.Header{"Origin": {e.Pages[0]}}})
+	send(t, c, "Hello, world!")
+	if got, want := receive(t, c), "Received: Hello, world! from: Zoë \ufffd at: "; !strings.HasPrefix(got, want) {
+		t.Errorf("received %q, want %q and the time", got, want)
+	}
+}
+
+func TestWatchersAreToldTheCount(t *testing.T) {
+	e := start(t)
+	want := func(c *websocket.Conn, count string) {
+		t.Helper()
+		got := receive(t, c)
+		for got != count { // it is told anew whenever somebody comes or goes
+			got = receive(t, c)
+		}
+	}
+	w := e.Dial("/count", nil)
+	want(w, "0")
+	a := join(t, e, e.Pages[0])
+	want(w, "1")
+	b := join(t, e, e.Pages[0])
+	want(w, "2")
+	want(e.Dial("/count", nil), "2")
+	b.Shutdown(testContext(t), websocket.StatusNormalClosure, "")
+	want(w, "1")
+	a.NetConn().Close()
+	want(w, "0")
+}
+
 func TestMembersReceiveAllMessagesInTheSameOrder(t *testing.T) {
 	const members, each = 4, 500
 	e := start(t)
@@ -145,7 +176,7 @@ func TestMemberThatDoesNotReadIsDroppedAndHarmsNobody(t *testing.T) {
 			t.Fatalf("received %q, want the hello of %s", got, name)
 		}
 	}
-	padding := strings.Repeat("x", maxMessage-100)
+	padding := strings.Repeat("x", 16<<10-100)
 	dropped := make(chan struct{})
 	go func() {
 		e.WaitLog(deaf.LocalAddr().String() + " is dropped")
@@ -165,8 +196,8 @@ func TestMemberThatDoesNotReadIsDroppedAndHarmsNobody(t *testing.T) {
 			}
 		}
 	}
-	if code := closeCode(t, deaf); code != websocket.StatusPolicyViolation {
-		t.Errorf("the one that did not read is closed with %v, want 1008", code)
+	if code := closeCode(t, deaf); code != websocket.StatusTryAgainLater {
+		t.Errorf("the one that did not read is closed with %v, want 1013", code)
 	}
 }
 

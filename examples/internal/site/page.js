@@ -6,13 +6,16 @@
 const server = document.body.dataset.server; // as in ws://localhost:1234
 const path = document.querySelector("#path"); // not on every page
 const file = document.querySelector("#file"); // nor is this
+const who = document.querySelector("#name"); // nor this
+const count = document.querySelector("#count"); // nor this
 const [status, button, form, message, sendButton, log] =
   ["status", "connect", "form", "message", "send", "log"].map(id => document.getElementById(id));
 
 let socket;
 
 function connect() {
-  const s = new WebSocket(server + (path?.value ?? "/"));
+  const name = who?.value ? "?name=" + encodeURIComponent(who.value) : "";
+  const s = new WebSocket(server + (path?.value ?? "/") + name);
   s.binaryType = "arraybuffer";
   s.onopen = () => {
     show("connected", "to " + s.url);
@@ -26,6 +29,18 @@ function connect() {
   };
   socket = s;
   setState("connecting", "connecting …");
+  if (count) watch();
+}
+
+let watcher;
+
+// watch shows how many are connected, which a connection of its own tells.
+function watch() {
+  watcher?.close(1000);
+  const w = watcher = new WebSocket(server + "/count");
+  const say = text => { if (w === watcher) count.textContent = text; };
+  w.onmessage = event => say(event.data === "1" ? "nobody else is here" : event.data + " are here");
+  w.onclose = () => say("");
 }
 
 function send(data) {
@@ -41,6 +56,7 @@ const meanings = {
   1006: "the connection was lost, or never made",
   1008: "the server does not put up with this",
   1009: "the message was too big for the server",
+  1013: "this page was too slow for what is sent to it",
 };
 
 button.onclick = () => {
@@ -54,7 +70,7 @@ form.onsubmit = event => {
   if (document.activeElement === message) message.select(); // the next key replaces it
 };
 
-if (path) path.onchange = () => {
+for (const choice of [path, who]) if (choice) choice.onchange = () => {
   socket.close(1000);
   connect();
 };
