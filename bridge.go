@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 
 	"example.com/websocket/internal/bridge"
 )
@@ -17,7 +16,14 @@ func init() {
 	bridge.WriteControl = func(ctx context.Context, conn any, opcode byte, payload []byte) error {
 		return conn.(*Conn).writeControl(ctx, Opcode(opcode), payload)
 	}
-	bridge.SetContext = func(r io.Reader, ctx context.Context) { r.(*messageReader).ctx = ctx }
+	bridge.SetContext = func(message any, ctx context.Context) {
+		switch m := message.(type) {
+		case *messageReader:
+			m.ctx = ctx
+		case *messageWriter:
+			m.ctx = ctx
+		}
+	}
 	bridge.Close = func(conn any) error { return conn.(*Conn).close(false) }
 }
 

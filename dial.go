@@ -151,6 +151,9 @@ func (d *dialer) request(ctx context.Context, u *url.URL) (*http.Response, error
 		return nil, fmt.Errorf("websocket: %w", withoutURL(err))
 	}
 	req.Header = d.header()
+	if host := d.opts.Header.Get("Host"); host != "" {
+		req.Host = host
+	}
 	c := *d.client
 	c.Timeout = 0
 	c.Transport = handshakeTransport(ctx, c.Transport)

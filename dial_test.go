@@ -173,7 +173,7 @@ func TestDialRequest(t *testing.T) {
 	c, _, err := Dial(testContext(t), "ws://Aladdin:open%20sesame@example.com:1234/chat?room=1", &Options{
 		HTTPClient:   s.Client,
 		Subprotocols: []string{"a", "b"},
-		Header:       http.Header{"Origin": {"http://example.com"}, "User-Agent": {"test"}, "Accept-Encoding": {"identity"}},
+		Header:       http.Header{"Host": {"chat.example"}, "Origin": {"http://example.com"}, "User-Agent": {"test"}, "Accept-Encoding": {"identity"}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -183,7 +183,7 @@ func TestDialRequest(t *testing.T) {
 		t.Errorf("subprotocol is %q, want b", p)
 	}
 	want := "GET /chat?room=1 HTTP/1.1\r\n" +
-		"Host: example.com:1234\r\n" +
+		"Host: chat.example\r\n" +
 		"User-Agent: test\r\n" +
 		"Accept-Encoding: identity\r\n" +
 		"Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n" + // RFC 7617 2

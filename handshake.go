@@ -273,10 +273,10 @@ func checkFieldSyntax(source string, fields map[string][]string) error {
 	return nil
 }
 
-// checkOptionsHeader judges Options.Header.
-func checkOptionsHeader(fields map[string][]string) error {
+// checkOptionsHeader judges the Options.Header of role r. A client's may name the Host.
+func checkOptionsHeader(r role, fields map[string][]string) error {
 	for name := range fields {
-		if ownField(name) {
+		if ownField(name) && !(r == client && name == "Host") {
 			return fmt.Errorf("websocket: Options.Header has the field %s, which the handshake writes itself", name)
 		}
 	}

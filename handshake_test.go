@@ -299,18 +299,18 @@ func TestCheckSubprotocols(t *testing.T) {
 
 func TestCheckOptionsHeader(t *testing.T) {
 	for _, good := range []map[string][]string{nil, {"Cookie": {"a=b"}, "X-Empty": {""}, "x-tab": {"a\tb"}, "X-Utf8": {"größe"}}} {
-		if err := checkOptionsHeader(good); err != nil {
+		if err := checkOptionsHeader(server, good); err != nil {
 			t.Errorf("%q should pass: %v", good, err)
 		}
 	}
 	for _, name := range []string{"Upgrade", "connection", "Content-Length", "Transfer-Encoding", "Host", "Sec-Websocket-Key", "sec-websocket-protocol", "SEC-WEBSOCKET-ACCEPT",
 		"", "a b", "a:", "a\r\nb", "a\x00", "é"} {
-		if err := checkOptionsHeader(map[string][]string{name: {"x"}}); err == nil || !strings.Contains(err.Error(), "Options.Header") {
+		if err := checkOptionsHeader(server, map[string][]string{name: {"x"}}); err == nil || !strings.Contains(err.Error(), "Options.Header") {
 			t.Errorf("a field %q should be an error that names the option, not %v", name, err)
 		}
 	}
 	for _, value := range []string{"a\r\nX: y", "a\n", "\r", "a\x00", "\x1b", "\x7f"} {
-		if err := checkOptionsHeader(map[string][]string{"X": {"good", value}}); err == nil || !strings.Contains(err.Error(), "Options.Header") {
+		if err := checkOptionsHeader(server, map[string][]string{"X": {"good", value}}); err == nil || !strings.Contains(err.Error(), "Options.Header") {
 			t.Errorf("a value %q should be an error that names the option, not %v", value, err)
 		}
 	}

@@ -22,7 +22,8 @@ type Options struct {
 	// Header holds further fields for the handshake: of the response for a server,
 	// where they are added to what middleware has set on the ResponseWriter
 	// (cookies, for instance), of the request for a client. The fields that the
-	// handshake itself writes cannot be set here.
+	// handshake itself writes cannot be set here, but for a client's Host, if the
+	// server is to be addressed by another name than that of the URL.
 	Header http.Header
 
 	// ReadLimit is the size in bytes of the largest message that is read, whole or
@@ -89,7 +90,7 @@ func (o *Options) check(r role) error {
 
 // checkHandshake reports what cannot go into a handshake of role r.
 func (o *Options) checkHandshake(r role) error {
-	return errors.Join(o.check(r), o.Compression.check(), checkSubprotocols(o.Subprotocols), checkOptionsHeader(o.Header))
+	return errors.Join(o.check(r), o.Compression.check(), checkSubprotocols(o.Subprotocols), checkOptionsHeader(r, o.Header))
 }
 
 func (o *Options) readLimit() int64 {

@@ -30,6 +30,7 @@ var packages = []struct {
 		"method Conn.HandleFrame", "method Conn.HeaderReader", "method Conn.Len",
 		"method Conn.NewFrameReader", "method Conn.NewFrameWriter", "method Conn.TrailerReader", "method Conn.WriteClose",
 	}},
+	{"example.com/websocket/compat/gorilla", "github.com/gorilla/websocket", nil},
 }
 
 // load type-checks packages, from what the compiler has exported of them.

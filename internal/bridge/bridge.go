@@ -4,10 +4,7 @@
 // functions; a conn is always a *websocket.Conn.
 package bridge
 
-import (
-	"context"
-	"io"
-)
+import "context"
 
 // Handlers are called for the control frames of a connection, by whoever reads from it,
 // before his read goes on or returns. None holds a lock: they may write. What they
@@ -27,9 +24,9 @@ var (
 	// answer, and then to be closed.
 	WriteControl func(ctx context.Context, conn any, opcode byte, payload []byte) error
 
-	// SetContext gives a reader that NextReader has returned another context, since
-	// a deadline can be set anew in the middle of a message.
-	SetContext func(r io.Reader, ctx context.Context)
+	// SetContext gives what NextReader or NextWriter has returned another context,
+	// since a deadline can be set anew in the middle of a message.
+	SetContext func(message any, ctx context.Context)
 
 	// Close is the connection's Close, without a Close frame.
 	Close func(conn any) error
