@@ -16,15 +16,26 @@ import (
 // The handshake of section 1.3, with the key and the answer that stand there.
 const (
 	handshake = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
 	accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 )
 
+// extensions is what the client offers (RFC 7692 7.1).
+func (c config) extensions() string {
+	switch {
+	case c.Takeover:
+		return "Sec-WebSocket-Extensions: permessage-deflate\r\n"
+	case c.Deflate:
+		return "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n"
+	}
+	return ""
+}
+
 // open opens the WebSocket on nc. It reads no byte beyond the handshake.
-func open(nc net.Conn) error {
+func (c config) open(nc net.Conn) error {
 	nc.SetDeadline(time.Now().Add(patience))
 	defer nc.SetDeadline(time.Time{})
-	if _, err := io.WriteString(nc, handshake); err != nil {
+	if _, err := io.WriteString(nc, handshake+c.extensions()+"\r\n"); err != nil {
 		return err
 	}
 	r := bufio.NewReader(nc)
@@ -34,6 +45,8 @@ func open(nc net.Conn) error {
 		return err
 	case resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("Sec-WebSocket-Accept") != accept:
 		return fmt.Errorf("the server does not open a WebSocket: %s", resp.Status)
+	case c.Deflate != strings.HasPrefix(resp.Header.Get("Sec-WebSocket-Extensions"), "permessage-deflate"):
+		return errors.New("the server does not agree on compression")
 	case r.Buffered() > 0:
 		return errors.New("the server speaks before it is spoken to")
 	}
@@ -52,7 +65,7 @@ func dial(p *process, n int) (conns []net.Conn, err error) {
 		}
 		conns = append(conns, nc)
 		if !p.raw {
-			err = open(nc)
+			err = p.cfg.open(nc)
 		}
 	}
 	if err != nil {

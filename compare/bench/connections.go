@@ -8,7 +8,7 @@ import (
 
 // handshakeCost returns what the server needs for a connection that is opened, and
 // closed at once by its client.
-func handshakeCost(p *process, _ library, d time.Duration) (float64, error) {
+func handshakeCost(p *process, d time.Duration) (float64, error) {
 	l := &load{}
 	for range 16 {
 		l.add(func() error {
@@ -24,7 +24,7 @@ func handshakeCost(p *process, _ library, d time.Duration) (float64, error) {
 // needs. What a server needs for its first connections it needs once, and is not
 // counted.
 func idleMemory(n int) measure {
-	return func(p *process, _ library, _ time.Duration) (float64, error) {
+	return func(p *process, _ time.Duration) (float64, error) {
 		if _, err := memoryAfter(p, 100, 1, 64); err != nil {
 			return 0, err
 		}
@@ -35,7 +35,7 @@ func idleMemory(n int) measure {
 // burstMemory returns the KiB by which the server has grown for each of n
 // connections, when a burst of messages of size bytes has come and gone.
 func burstMemory(n, size int) measure {
-	return func(p *process, _ library, _ time.Duration) (float64, error) {
+	return func(p *process, _ time.Duration) (float64, error) {
 		return memoryAfter(p, n, 4, size)
 	}
 }
@@ -52,7 +52,7 @@ func memoryAfter(p *process, n, messages, size int) (float64, error) {
 		return 0, err
 	}
 	defer closeAll(conns)
-	if err := exchangeOnce(conns, messages, size); err != nil {
+	if err := exchangeOnce(p, conns, messages, size); err != nil {
 		return 0, err
 	}
 	after, err := p.memory()
@@ -60,10 +60,10 @@ func memoryAfter(p *process, n, messages, size int) (float64, error) {
 }
 
 // exchangeOnce has messages back on each connection, one after the other.
-func exchangeOnce(conns []net.Conn, messages, size int) error {
+func exchangeOnce(p *process, conns []net.Conn, messages, size int) error {
 	for i, nc := range conns {
 		nc.SetDeadline(time.Now().Add(patience))
-		exchange, stop := echo{inFlight: 1, size: size}.exchange(nc, false, uint64(i))
+		exchange, stop := echo{inFlight: 1, size: size}.exchange(p, nc, uint64(i))
 		for range messages {
 			if err := exchange(); err != nil {
 				stop()
@@ -79,8 +79,8 @@ func exchangeOnce(conns []net.Conn, messages, size int) error {
 // manyAgainstFew returns how much more a message costs when it is one of many
 // connections that are all active.
 func manyAgainstFew(few, many int) measure {
-	return func(p *process, l library, d time.Duration) (float64, error) {
-		cost := func(n int) (float64, error) { return echo{conns: n, inFlight: 1, size: 64}.cost(p, l, d) }
+	return func(p *process, d time.Duration) (float64, error) {
+		cost := func(n int) (float64, error) { return echo{conns: n, inFlight: 1, size: 64}.cost(p, d) }
 		x, err := cost(few)
 		if err != nil {
 			return 0, err
@@ -91,8 +91,8 @@ func manyAgainstFew(few, many int) measure {
 }
 
 // allocations returns how many objects the server allocates for a message.
-func (e echo) allocations(p *process, l library, d time.Duration) (float64, error) {
-	work, err := e.begin(p, l)
+func (e echo) allocations(p *process, d time.Duration) (float64, error) {
+	work, err := e.begin(p)
 	if err != nil {
 		return 0, err
 	}
@@ -100,4 +100,29 @@ func (e echo) allocations(p *process, l library, d time.Duration) (float64, erro
 	time.Sleep(warmUp)
 	t, err := work.during(p, d)
 	return float64(t.Mallocs) / float64(t.messages), err
+}
+
+// compressedMemory returns by how many KiB more an idle connection needs that has
+// agreed on compression, and has had some messages.
+func compressedMemory(n, messages int) measure {
+	const size = 2 << 10
+	return func(p *process, _ time.Duration) (float64, error) {
+		plain := p.cfg
+		plain.Deflate, plain.Takeover = false, false
+		q, err := start(plain)
+		if err != nil {
+			return 0, err
+		}
+		defer q.stop()
+		var grown [2]float64
+		for i, p := range []*process{q, p} {
+			if _, err := memoryAfter(p, 20, messages, size); err != nil {
+				return 0, err
+			}
+			if grown[i], err = memoryAfter(p, n, messages, size); err != nil {
+				return 0, err
+			}
+		}
+		return grown[1] - grown[0], nil
+	}
 }

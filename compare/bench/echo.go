@@ -14,29 +14,28 @@ type echo struct {
 	conns    int
 	inFlight int // messages that a connection sends in one write, and has back before the next
 	size     int
-	text     bool
 }
 
 // warmUp is for how long a load runs before it is measured.
 const warmUp = 200 * time.Millisecond
 
 // begin opens the connections and lets them work.
-func (e echo) begin(p *process, l library) (*load, error) {
+func (e echo) begin(p *process) (*load, error) {
 	conns, err := dial(p, e.conns)
 	if err != nil {
 		return nil, err
 	}
 	work := &load{conns: conns}
 	for i, nc := range conns {
-		exchange, stop := e.exchange(nc, l.raw, uint64(i))
+		exchange, stop := e.exchange(p, nc, uint64(i))
 		work.add(exchange, e.inFlight, stop)
 	}
 	return work, nil
 }
 
 // cost returns the CPU time that the server needs for a message.
-func (e echo) cost(p *process, l library, d time.Duration) (float64, error) {
-	work, err := e.begin(p, l)
+func (e echo) cost(p *process, d time.Duration) (float64, error) {
+	work, err := e.begin(p)
 	if err != nil {
 		return 0, err
 	}
@@ -46,45 +45,69 @@ func (e echo) cost(p *process, l library, d time.Duration) (float64, error) {
 
 // exchange returns a function that sends what a connection has in flight, and
 // receives it back.
-func (e echo) exchange(nc net.Conn, raw bool, seed uint64) (exchange func() error, stop func()) {
+func (e echo) exchange(p *process, nc net.Conn, seed uint64) (exchange func() error, stop func()) {
 	opcode := byte(opBinary)
-	if e.text {
+	if p.cfg.Text {
 		opcode = opText
 	}
-	messages := payloads(e.inFlight, e.size, e.text, seed)
+	messages := payloads(e.inFlight, e.size, p.cfg.Text, seed)
+	if p.cfg.Deflate {
+		messages = documents(e.inFlight, e.size, seed)
+	}
 	rnd := rand.New(rand.NewPCG(seed, 2))
 	var batch []byte
 	for _, m := range messages {
 		key := [4]byte{byte(rnd.Uint32()), byte(rnd.Uint32()), byte(rnd.Uint32()), byte(rnd.Uint32())}
-		batch = appendFrame(batch, opcode, m, &key)
+		if p.cfg.Deflate {
+			at := len(batch)
+			batch = appendFrame(batch, opcode, compress(m), &key)
+			batch[at] |= rsv1
+		} else {
+			batch = appendFrame(batch, opcode, m, &key)
+		}
 	}
 	in := newReceiver(nc, min(len(batch), max(64<<10, len(batch)/len(messages))))
-	receive := func() error {
-		for _, m := range messages {
-			if err := in.expect(opcode, m); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	if raw {
-		size := len(batch) / len(messages)
-		receive = func() error {
-			for at := 0; at < len(batch); at += size {
-				if err := in.expectBytes(batch[at : at+size]); err != nil {
-					return err
-				}
-			}
-			return nil
-		}
-	}
+	in.deflate = p.cfg.Deflate
 	send, stop := sender(nc, batch)
+	receive := in.expectAll(opcode, messages)
+	switch {
+	case p.raw:
+		receive = in.expectStream(batch, len(messages))
+	case p.cfg.Deflate:
+		receive = in.expectCompressed(opcode, messages, p.cfg.Takeover)
+	}
 	return func() error {
 		if err := send(); err != nil {
 			return err
 		}
 		return receive()
 	}, stop
+}
+
+// expectAll returns a function that receives messages.
+func (m *receiver) expectAll(opcode byte, messages [][]byte) func() error {
+	return func() error {
+		for _, want := range messages {
+			if err := m.expect(opcode, want); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// expectStream returns a function that receives n messages of the same size as the
+// bytes that they were sent in, which is what the raw loop returns.
+func (m *receiver) expectStream(batch []byte, n int) func() error {
+	size := len(batch) / n
+	return func() error {
+		for at := 0; at < len(batch); at += size {
+			if err := m.expectBytes(batch[at : at+size]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 }
 
 // sender returns a function that writes batch. What a socket does not take at once

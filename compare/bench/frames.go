@@ -18,6 +18,8 @@ const (
 	opText         = 0x1
 	opBinary       = 0x2
 	opClose        = 0x8
+
+	rsv1 = 0x40 // the message is compressed (RFC 7692 6)
 )
 
 // appendFrame appends the frame of a whole message, masked if key is not nil
@@ -50,6 +52,9 @@ func appendFrame(b []byte, opcode byte, payload []byte, key *[4]byte) []byte {
 type receiver struct {
 	r       *bufio.Reader
 	message []byte // of which frames have been read, if it is in several
+
+	deflate    bool // the server may compress
+	compressed bool // the message that was read last is
 }
 
 // newReceiver returns a receiver of nc. Messages of up to size bytes are not copied.
@@ -73,7 +78,7 @@ func (m *receiver) next() (opcode byte, payload []byte, err error) {
 		}
 		op, fin := first&0x0f, first&0x80 != 0
 		switch {
-		case first&0x70 != 0:
+		case first&0x30 != 0, first&rsv1 != 0 && (!m.deflate || op != opText && op != opBinary):
 			return 0, nil, errors.New("a reserved bit is set")
 		case op == opClose:
 			return 0, nil, errors.New("the server closes the connection")
@@ -82,7 +87,7 @@ func (m *receiver) next() (opcode byte, payload []byte, err error) {
 		case (op == opContinuation) != (opcode != 0):
 			return 0, nil, fmt.Errorf("a frame with opcode %d in the wrong place", op)
 		case op != opContinuation:
-			opcode = op
+			opcode, m.compressed = op, first&rsv1 != 0
 			if fin {
 				return opcode, payload, nil
 			}

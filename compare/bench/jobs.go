@@ -3,21 +3,24 @@ package main
 import (
 	"encoding/binary"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 )
 
 // What servers do that are no echoes.
 var jobs = map[string]app{
-	"push":    push,
-	"compute": compute,
-	"tick":    tick,
-	"busy":    busy,
+	"":          nil, // an echo
+	"broadcast": nil, // each library has a way of its own
+	"push":      push,
+	"compute":   compute,
+	"tick":      tick,
+	"busy":      busy,
 }
 
-// job returns what the application called name does; nil for the echo.
+// job returns what the application called name does.
 func job(name string) (app, error) {
-	if a, ok := jobs[name]; ok || name == "" {
+	if a, ok := jobs[name]; ok {
 		return a, nil
 	}
 	return nil, errors.New("no job is called " + name)
@@ -116,6 +119,22 @@ func busy(send func([]byte) error) func([]byte) error {
 		return nil
 	}
 }
+
+// announce broadcasts a messages of 128 bytes.
+func announce(broadcast func([]byte)) func([]byte) error {
+	message := announcement()
+	sent := uint64(0)
+	return func(p []byte) error {
+		for n, _ := parseOrder(p); n > 0; n-- {
+			mark(message, sent)
+			broadcast(message)
+			sent++
+		}
+		return nil
+	}
+}
+
+func announcement() []byte { return []byte(numbered + strings.Repeat(".", 64)) }
 
 // oneAtATime is send for libraries that leave it to the application to write from
 // one goroutine at a time.

@@ -57,7 +57,7 @@ func age(message []byte) (time.Duration, error) {
 // client when the handler computes for 50 ms after it: the median.
 func computeDelay(n int) measure {
 	const computing, orders = 50 * time.Millisecond, 25
-	return func(p *process, _ library, _ time.Duration) (float64, error) {
+	return func(p *process, _ time.Duration) (float64, error) {
 		conns, err := dial(p, 1)
 		if err != nil {
 			return 0, err
@@ -124,7 +124,7 @@ func (t ticking) begin(p *process) (*load, *delays, error) {
 	return l, d, nil
 }
 
-func (t ticking) cost(p *process, _ library, d time.Duration) (float64, error) {
+func (t ticking) cost(p *process, d time.Duration) (float64, error) {
 	l, _, err := t.begin(p)
 	if err != nil {
 		return 0, err
@@ -134,7 +134,7 @@ func (t ticking) cost(p *process, _ library, d time.Duration) (float64, error) {
 }
 
 func (t ticking) delay(q float64) measure {
-	return func(p *process, _ library, d time.Duration) (float64, error) {
+	return func(p *process, d time.Duration) (float64, error) {
 		l, all, err := t.begin(p)
 		if err != nil {
 			return 0, err
@@ -159,7 +159,7 @@ func (l *load) delay(all *delays, d time.Duration, q float64) (float64, error) {
 // busyDelay returns a quantile of the delay of messages that one goroutine sends now
 // and then, while another sends without waiting over the same connection.
 func busyDelay(q float64) measure {
-	return func(p *process, _ library, d time.Duration) (float64, error) {
+	return func(p *process, d time.Duration) (float64, error) {
 		conns, err := dial(p, 1)
 		if err != nil {
 			return 0, err
@@ -192,7 +192,7 @@ type pinging struct {
 }
 
 func (g pinging) delay(q float64) measure {
-	return func(p *process, lib library, d time.Duration) (float64, error) {
+	return func(p *process, d time.Duration) (float64, error) {
 		conns, err := dial(p, g.conns+g.flooding)
 		if err != nil {
 			return 0, err
@@ -202,10 +202,10 @@ func (g pinging) delay(q float64) measure {
 		for i, nc := range conns {
 			if i < g.flooding {
 				flood := echo{inFlight: 256, size: 64}
-				exchange, stop := flood.exchange(nc, lib.raw, uint64(i))
+				exchange, stop := flood.exchange(p, nc, uint64(i))
 				l.add(exchange, flood.inFlight, stop)
 			} else {
-				l.add(g.ping(nc, lib.raw, uint64(i), all), 1, func() {})
+				l.add(g.ping(p, nc, uint64(i), all), 1, func() {})
 			}
 		}
 		return l.delay(all, d, q)
@@ -214,8 +214,8 @@ func (g pinging) delay(q float64) measure {
 
 // ping returns a function that waits for the time of the next message, and
 // exchanges it.
-func (g pinging) ping(nc net.Conn, raw bool, seed uint64, all *delays) func() error {
-	exchange, _ := echo{inFlight: 1, size: 64}.exchange(nc, raw, seed)
+func (g pinging) ping(p *process, nc net.Conn, seed uint64, all *delays) func() error {
+	exchange, _ := echo{inFlight: 1, size: 64}.exchange(p, nc, seed)
 	next := time.Now().Add(rand.N(g.interval))
 	return func() error {
 		time.Sleep(time.Until(next))

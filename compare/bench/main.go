@@ -103,12 +103,14 @@ func (w work) run(rounds int, d time.Duration, lib *regexp.Regexp) result {
 
 // once measures one library, in a process that was started for it.
 func (w work) once(l library, d time.Duration) (float64, error) {
-	p, err := start(w.config, l)
+	cfg := w.config
+	cfg.Library = l.name
+	p, err := start(cfg)
 	if err != nil {
 		return 0, err
 	}
 	defer p.stop()
-	return w.measure(p, l, d)
+	return w.measure(p, d)
 }
 
 const (

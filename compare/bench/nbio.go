@@ -21,15 +21,24 @@ func runNbio(s setting, mode int) error {
 	logging.SetLevel(logging.LevelNone)
 	up := nbio.NewUpgrader()
 	up.KeepaliveTime = 0
-	up.BlockingModAsyncWrite = false
+	up.BlockingModAsyncWrite = s.cfg.Job == "broadcast" // so that no member holds up the others
+	up.EnableCompression(s.cfg.Deflate)
 	if s.cfg.Large {
 		up.BlockingModReadBufferSize = 64 << 10
 	}
+	var room room[*nbio.Conn]
 	up.OnOpen(func(c *nbio.Conn) {
-		c.SetSession(s.receiver(func(p []byte) error { return c.WriteMessage(nbio.BinaryMessage, p) }))
+		c.EnableWriteCompression(s.cfg.Deflate)
+		send := func(p []byte) error { return c.WriteMessage(nbio.BinaryMessage, p) }
+		c.SetSession(s.receiver(send, func() func([]byte) {
+			room.add(c)
+			return func(p []byte) {
+				room.each(func(c *nbio.Conn) { c.WriteMessage(nbio.BinaryMessage, p) })
+			}
+		}))
 	})
 	up.OnMessage(func(c *nbio.Conn, typ nbio.MessageType, p []byte) {
-		if s.app == nil {
+		if s.cfg.Job == "" {
 			c.WriteMessage(typ, p)
 		} else {
 			c.SessionWithLock().(func([]byte) error)(p)

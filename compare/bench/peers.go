@@ -1,15 +1,12 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"context"
-	"io"
-	"net"
 	"net/http"
 	"sync"
 
 	coder "github.com/coder/websocket"
-	"github.com/gobwas/ws"
 	gorilla "github.com/gorilla/websocket"
 	"github.com/lxzan/gws"
 	xnet "golang.org/x/net/websocket"
@@ -22,10 +19,15 @@ import (
 // is offered, and written by the library's own write call.
 
 func serveOurs(s setting) error {
-	return s.serveHTTP(websocket.Handler(func(c *websocket.Conn, r *http.Request) {
+	var group websocket.Group
+	return s.serveHTTP(s.ours(func(c *websocket.Conn, r *http.Request) {
 		ctx := r.Context()
 		var typ websocket.MessageType
-		receive := s.receiver(func(p []byte) error { return c.WriteMessage(ctx, websocket.MessageBinary, p) })
+		send := func(p []byte) error { return c.WriteMessage(ctx, websocket.MessageBinary, p) }
+		receive := s.receiver(send, func() func([]byte) {
+			group.Add(c)
+			return func(p []byte) { group.Broadcast(websocket.MessageBinary, p) }
+		})
 		var buf []byte
 		for {
 			var err error
@@ -45,9 +47,19 @@ func serveOurs(s setting) error {
 	}))
 }
 
+// ours is a Handler, or a Server where that needs options.
+func (s setting) ours(h websocket.Handler) http.Handler {
+	if !s.cfg.Deflate {
+		return h
+	}
+	return &websocket.Server{Handler: h, Options: websocket.Options{Compression: &websocket.Compression{
+		ServerContextTakeover: s.cfg.Takeover, ClientContextTakeover: s.cfg.Takeover,
+	}}}
+}
+
 // serveOursReadMessage is the echo of the README.
 func serveOursReadMessage(s setting) error {
-	return s.serveHTTP(websocket.Handler(func(c *websocket.Conn, r *http.Request) {
+	return s.serveHTTP(s.ours(func(c *websocket.Conn, r *http.Request) {
 		for typ, p, err := c.ReadMessage(r.Context()); err == nil; typ, p, err = c.ReadMessage(r.Context()) {
 			if c.WriteMessage(r.Context(), typ, p) != nil {
 				return
@@ -57,7 +69,17 @@ func serveOursReadMessage(s setting) error {
 }
 
 func serveGorilla(s setting) error {
-	up := gorilla.Upgrader{}
+	up := gorilla.Upgrader{EnableCompression: s.cfg.Deflate}
+	h := newHub(
+		func(p []byte) *gorilla.PreparedMessage {
+			m, err := gorilla.NewPreparedMessage(gorilla.BinaryMessage, bytes.Clone(p))
+			if err != nil {
+				panic(err)
+			}
+			return m
+		},
+		(*gorilla.Conn).WritePreparedMessage,
+	)
 	if s.cfg.Large {
 		up.ReadBufferSize = 64 << 10
 	}
@@ -71,13 +93,14 @@ func serveGorilla(s setting) error {
 		}
 		// "Allow collection of memory referenced by the caller by doing all work in
 		// new goroutines": its chat example.
-		go gorillaLoop(c, s)
+		go gorillaLoop(c, s, h)
 	}))
 }
 
-func gorillaLoop(c *gorilla.Conn, s setting) {
+func gorillaLoop(c *gorilla.Conn, s setting, h *hub[*gorilla.Conn, *gorilla.PreparedMessage]) {
 	defer c.Close()
-	receive := s.receiver(func(p []byte) error { return c.WriteMessage(gorilla.BinaryMessage, p) })
+	send := func(p []byte) error { return c.WriteMessage(gorilla.BinaryMessage, p) }
+	receive := s.receiver(send, func() func([]byte) { return h.join(c) })
 	var buf []byte
 	for {
 		buf = s.keep(buf)
@@ -100,20 +123,31 @@ func gorillaLoop(c *gorilla.Conn, s setting) {
 }
 
 func serveCoder(s setting) error {
+	opts := &coder.AcceptOptions{}
+	switch {
+	case s.cfg.Takeover:
+		opts.CompressionMode = coder.CompressionContextTakeover
+	case s.cfg.Deflate:
+		opts.CompressionMode = coder.CompressionNoContextTakeover
+	}
+	h := newHub(bytes.Clone, func(c *coder.Conn, p []byte) error {
+		return c.Write(context.Background(), coder.MessageBinary, p)
+	})
 	return s.serveHTTP(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := coder.Accept(w, r, nil)
+		c, err := coder.Accept(w, r, opts)
 		if err != nil {
 			return
 		}
 		c.SetReadLimit(4 << 20)
-		go coderLoop(c, s)
+		go coderLoop(c, s, h)
 	}))
 }
 
-func coderLoop(c *coder.Conn, s setting) {
+func coderLoop(c *coder.Conn, s setting, h *hub[*coder.Conn, []byte]) {
 	defer c.CloseNow()
 	ctx := context.Background()
-	receive := s.receiver(func(p []byte) error { return c.Write(ctx, coder.MessageBinary, p) })
+	send := func(p []byte) error { return c.Write(ctx, coder.MessageBinary, p) }
+	receive := s.receiver(send, func() func([]byte) { return h.join(c) })
 	var buf []byte
 	for {
 		buf = s.keep(buf)
@@ -140,6 +174,11 @@ func serveGWS(s setting) error {
 	if s.cfg.Large {
 		opts.ReadBufferSize = 64 << 10
 	}
+	if s.cfg.Deflate {
+		opts.PermessageDeflate = gws.PermessageDeflate{
+			Enabled: true, ServerContextTakeover: s.cfg.Takeover, ClientContextTakeover: s.cfg.Takeover,
+		}
+	}
 	up := gws.NewUpgrader(&gwsEvents{s: s}, opts)
 	return s.serveHTTP(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c, err := up.Upgrade(w, r); err == nil {
@@ -150,18 +189,28 @@ func serveGWS(s setting) error {
 
 type gwsEvents struct {
 	gws.BuiltinEventHandler
-	s setting
+	s    setting
+	room room[*gws.Conn]
 }
 
 func (e *gwsEvents) OnOpen(c *gws.Conn) {
-	if receive := e.s.receiver(func(p []byte) error { return c.WriteMessage(gws.OpcodeBinary, p) }); receive != nil {
+	send := func(p []byte) error { return c.WriteMessage(gws.OpcodeBinary, p) }
+	receive := e.s.receiver(send, func() func([]byte) {
+		e.room.add(c)
+		return func(p []byte) {
+			b := gws.NewBroadcaster(gws.OpcodeBinary, bytes.Clone(p))
+			defer b.Close()
+			e.room.each(func(c *gws.Conn) { b.Broadcast(c) })
+		}
+	})
+	if receive != nil {
 		c.Session().Store("receive", receive)
 	}
 }
 
 func (e *gwsEvents) OnMessage(c *gws.Conn, m *gws.Message) {
 	defer m.Close()
-	if e.s.app == nil {
+	if e.s.cfg.Job == "" {
 		c.WriteMessage(m.Opcode, m.Bytes())
 		return
 	}
@@ -169,112 +218,12 @@ func (e *gwsEvents) OnMessage(c *gws.Conn, m *gws.Message) {
 	receive.(func([]byte) error)(m.Bytes())
 }
 
-// serveGobwas upgrades without net/http and reads frames without wsutil, the
-// fastest that its README describes. One buffer makes one system call of a frame's
-// header and payload.
-func serveGobwas(s setting) error {
-	return acceptGobwas(s, func(c net.Conn) {
-		var out []byte
-		frame := make(frameBuffer, 0, ws.MaxHeaderSize)
-		scratch := make([]byte, ws.MaxHeaderSize)
-		write := func(h ws.Header, p []byte) error {
-			frame = frame[:0]
-			if err := ws.WriteHeaderBuffer(&frame, h, scratch); err != nil {
-				return err
-			}
-			if len(p) > 16<<10 {
-				_, err := (&net.Buffers{frame, p}).WriteTo(c)
-				return err
-			}
-			out = append(append(out[:0], frame...), p...)
-			_, err := c.Write(out)
-			return err
-		}
-		gobwasLoop(c, s, write, func() error { return nil })
-	})
-}
-
-// serveGobwasByHand gathers what it writes until it has to read.
-func serveGobwasByHand(s setting) error {
-	return acceptGobwas(s, func(c net.Conn) {
-		out := bufio.NewWriterSize(c, 64<<10)
-		scratch := make([]byte, ws.MaxHeaderSize)
-		write := func(h ws.Header, p []byte) error {
-			if err := ws.WriteHeaderBuffer(out, h, scratch); err != nil {
-				return err
-			}
-			_, err := out.Write(p)
-			return err
-		}
-		gobwasLoop(c, s, write, out.Flush)
-	})
-}
-
-type frameBuffer []byte
-
-func (b *frameBuffer) Write(p []byte) (int, error) {
-	*b = append(*b, p...)
-	return len(p), nil
-}
-
-func acceptGobwas(s setting, serve func(net.Conn)) error {
-	ln := s.listener()
-	for {
-		c, err := ln.Accept()
-		if err != nil {
-			return err
-		}
-		go func() {
-			defer c.Close()
-			if _, err := ws.Upgrade(c); err == nil {
-				serve(c)
-			}
-		}()
-	}
-}
-
-func gobwasLoop(c net.Conn, s setting, write func(ws.Header, []byte) error, beforeRead func() error) {
-	send := func(p []byte) error {
-		return write(ws.Header{Fin: true, OpCode: ws.OpBinary, Length: int64(len(p))}, p)
-	}
-	receive := s.receiver(send)
-	size := 4 << 10
-	if s.cfg.Large {
-		size = 64 << 10
-	}
-	in := bufio.NewReaderSize(c, size)
-	header := make([]byte, ws.MaxHeaderSize)
-	var buf []byte
-	for {
-		buf = s.keep(buf)
-		if in.Buffered() == 0 && beforeRead() != nil {
-			return
-		}
-		h, err := ws.ReadHeaderBuffer(in, header)
-		if err != nil || h.OpCode == ws.OpClose {
-			return
-		}
-		if int64(cap(buf)) < h.Length {
-			buf = make([]byte, h.Length)
-		}
-		buf = buf[:h.Length]
-		if _, err := io.ReadFull(in, buf); err != nil {
-			return
-		}
-		ws.Cipher(buf, h.Mask, 0)
-		if receive != nil {
-			err = receive(buf)
-		} else {
-			err = write(ws.Header{Fin: true, OpCode: h.OpCode, Length: h.Length}, buf)
-		}
-		if err != nil {
-			return
-		}
-	}
-}
-
 // serveXNet replies in messages of one type, which its Conn has to be told.
 func serveXNet(s setting) error {
+	h := newHub(bytes.Clone, func(c *xnet.Conn, p []byte) error {
+		_, err := c.Write(p)
+		return err
+	})
 	return s.serveHTTP(xnet.Server{Handler: func(c *xnet.Conn) {
 		c.PayloadType = xnet.BinaryFrame
 		if s.cfg.Text {
@@ -284,7 +233,7 @@ func serveXNet(s setting) error {
 			_, err := c.Write(p)
 			return err
 		}
-		receive := s.receiver(send)
+		receive := s.receiver(send, func() func([]byte) { return h.join(c) })
 		if receive == nil {
 			receive = send
 		}

@@ -39,8 +39,11 @@ type process struct {
 }
 
 // start starts a server.
-func start(cfg config, l library) (*process, error) {
-	cfg.Library = l.name
+func start(cfg config) (*process, error) {
+	l, err := find(cfg.Library)
+	if err != nil {
+		return nil, err
+	}
 	arg, err := json.Marshal(cfg)
 	if err != nil {
 		return nil, err

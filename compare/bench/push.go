@@ -7,7 +7,7 @@ const pushOrder = 1 << 16
 
 // pushCost returns what the server needs for a message that it sends without
 // waiting, over one connection.
-func pushCost(p *process, _ library, d time.Duration) (float64, error) {
+func pushCost(p *process, d time.Duration) (float64, error) {
 	conns, err := dial(p, 1)
 	if err != nil {
 		return 0, err

@@ -19,6 +19,8 @@ type library struct {
 	ours      bool
 	echo      bool // does nothing else
 	notHTTP   bool // its handshake is not behind net/http
+	deflate   bool // can compress, each message by itself
+	takeover  bool // and with reference to those before it
 	oneWriter bool // leaves it to the application to write from one goroutine at a time
 }
 
@@ -28,18 +30,20 @@ type setting struct {
 	cfg         config
 	ln          net.Listener
 	certificate *certificate // nil for plain TCP; ln is plain in any case
-	app         app          // nil: an echo
+	app         app          // nil: an echo, or a broadcast
 }
 
 // A config is what of a setting is told on the command line of the server's process.
 type config struct {
-	Library string
-	Job     string // what the application does: see jobs
-	TLS     bool
-	Procs   int  // GOMAXPROCS; 0: as many as there are cores
-	Text    bool // messages are text
-	Large   bool // messages are so large that buffers of 4 KiB are no use
-	Idle    bool // what matters is the memory of connections that wait
+	Library  string
+	Job      string // what the application does: see jobs
+	TLS      bool
+	Deflate  bool // messages are compressed (RFC 7692)
+	Takeover bool // and refer to those before them
+	Procs    int  // GOMAXPROCS; 0: as many as there are cores
+	Text     bool // messages are text
+	Large    bool // messages are so large that buffers of 4 KiB are no use
+	Idle     bool // what matters is the memory of connections that wait
 }
 
 // An app is what an application does with a connection when it is not an echo. It
@@ -49,15 +53,15 @@ type app func(send func([]byte) error) (receive func([]byte) error)
 // libraries are in the order of the table.
 var libraries = []library{
 	{name: "raw TCP", serve: serveRaw, raw: true, echo: true},
-	{name: "this library", module: "example.com/websocket", serve: serveOurs, ours: true},
-	{name: "this library, ReadMessage", module: "example.com/websocket", serve: serveOursReadMessage, aside: true, echo: true},
-	{name: "gorilla", module: "github.com/gorilla/websocket", serve: serveGorilla, oneWriter: true},
-	{name: "coder", module: "github.com/coder/websocket", serve: serveCoder},
-	{name: "gws", module: "github.com/lxzan/gws", serve: serveGWS},
-	{name: "gobwas", module: "github.com/gobwas/ws", serve: serveGobwas, notHTTP: true, oneWriter: true},
+	{name: "this library", module: "example.com/websocket", serve: serveOurs, ours: true, deflate: true, takeover: true},
+	{name: "this library, ReadMessage", module: "example.com/websocket", serve: serveOursReadMessage, aside: true, echo: true, deflate: true},
+	{name: "gorilla", module: "github.com/gorilla/websocket", serve: serveGorilla, oneWriter: true, deflate: true},
+	{name: "coder", module: "github.com/coder/websocket", serve: serveCoder, deflate: true, takeover: true},
+	{name: "gws", module: "github.com/lxzan/gws", serve: serveGWS, deflate: true, takeover: true},
+	{name: "gobwas", module: "github.com/gobwas/ws", serve: serveGobwas, notHTTP: true, oneWriter: true, deflate: true},
 	{name: "gobwas, flushed by hand", module: "github.com/gobwas/ws", serve: serveGobwasByHand, aside: true, notHTTP: true, oneWriter: true},
-	{name: "nbio, event loop", module: "github.com/lesismal/nbio", serve: serveNbio, notHTTP: true},
-	{name: "nbio, blocking", module: "github.com/lesismal/nbio", serve: serveNbioBlocking, notHTTP: true},
+	{name: "nbio, event loop", module: "github.com/lesismal/nbio", serve: serveNbio, notHTTP: true, deflate: true},
+	{name: "nbio, blocking", module: "github.com/lesismal/nbio", serve: serveNbioBlocking, notHTTP: true, deflate: true},
 	{name: "x/net", module: "golang.org/x/net", serve: serveXNet},
 }
 
@@ -84,8 +88,11 @@ func (s setting) serveHTTP(h http.Handler) error {
 }
 
 // receiver is what the application does with messages of one connection; nil for
-// an echo.
-func (s setting) receiver(send func([]byte) error) func([]byte) error {
+// an echo. Join makes the connection one of those who get what is broadcast.
+func (s setting) receiver(send func([]byte) error, join func() (broadcast func([]byte))) func([]byte) error {
+	if s.cfg.Job == "broadcast" {
+		return announce(join())
+	}
 	if s.app == nil {
 		return nil
 	}

@@ -14,8 +14,8 @@ type work struct {
 	takes func(l library) bool // which libraries take part; nil stands for all
 }
 
-// A measure returns the figure of one library in one round, of d.
-type measure func(p *process, l library, d time.Duration) (float64, error)
+// A measure returns the figure of one server in one round, of d.
+type measure func(p *process, d time.Duration) (float64, error)
 
 const (
 	micros = "µs"
@@ -25,16 +25,22 @@ const (
 
 // work is one that measures the CPU time of a message.
 func (e echo) work(name string, cfg config, goals ...goal) work {
-	cfg.Text = e.text
 	return work{name: name, unit: micros, goals: goals, config: cfg, measure: e.cost}
 }
 
 // applications are libraries that do more than to echo.
 func applications(l library) bool { return !l.echo }
 
+// groups are libraries that broadcast; what is written by hand does not.
+func groups(l library) bool { return !l.echo && !l.aside }
+
 func webSockets(l library) bool { return !l.raw }
 
 func onHTTP(l library) bool { return !l.raw && !l.notHTTP }
+
+func deflates(l library) bool { return l.deflate && !l.echo }
+
+func takesOver(l library) bool { return l.takeover && !l.echo }
 
 func hasMasker(l library) bool { return maskers[l.name] != nil }
 
@@ -45,12 +51,13 @@ func works() []work {
 	slowly := ticking{conns: 64, burst: 1, interval: 5 * time.Millisecond}
 	floods := ticking{conns: 16, burst: 1000, interval: 50 * time.Millisecond}
 	calm := pinging{conns: 64, interval: time.Millisecond}
+	documents := echo{conns: 16, inFlight: 8, size: 2 << 10}
 	all := []work{
 		few.work("echo 64 B, 64 connections, 1 in flight", config{},
 			atMostRaw(1.10), noPeerCheaper),
 		echo{conns: 64, inFlight: 64, size: 64}.work("echo 64 B, 64 connections, 64 in flight", config{},
 			atMostRaw(1.75), cheaperThanPeers(15)),
-		echo{conns: 64, inFlight: 16, size: 1 << 10, text: true}.work("echo 1 KiB of non-ASCII text, 64 connections, 16 in flight", config{},
+		echo{conns: 64, inFlight: 16, size: 1 << 10}.work("echo 1 KiB of non-ASCII text, 64 connections, 16 in flight", config{Text: true},
 			atMostRaw(3)),
 		{
 			name: "one goroutine sending 64 B messages without waiting", unit: micros, config: config{Job: "push"},
@@ -63,6 +70,22 @@ func works() []work {
 		echo{conns: 4, inFlight: 1, size: 1 << 20}.work("echo 1 MiB, 4 connections, 1 in flight", large,
 			atMostRaw(1.10), noPeerCheaper),
 		{
+			name: "broadcast of 128 B to 1000 connections, one at a time, for each", unit: micros, config: config{Job: "broadcast"},
+			goals: []goal{noPeerCheaper}, measure: broadcast{conns: 1000, burst: 1}.cost, takes: groups,
+		},
+		{
+			name: "broadcast of 128 B to 1000 connections, in bursts of 8, for each", unit: micros, config: config{Job: "broadcast"},
+			goals: []goal{cheaperThanPeers(3)}, measure: broadcast{conns: 1000, burst: 8}.cost, takes: groups,
+		},
+		{
+			name: "echo of 2 KiB of JSON, compressed, 16 connections, 8 in flight", unit: micros, config: config{Deflate: true},
+			goals: []goal{cheaperThanPeers(2)}, measure: documents.cost, takes: deflates,
+		},
+		{
+			name: "size of these messages, against compress/flate at level 1", unit: "×", config: config{Deflate: true},
+			goals: []goal{atMost(1)}, measure: documents.compressedSize, takes: deflates,
+		},
+		{
 			name: "opening handshake", unit: micros,
 			goals: []goal{noPeerOnHTTPCheaper}, measure: handshakeCost, takes: applications,
 		},
@@ -73,6 +96,15 @@ func works() []work {
 		{
 			name: "2000 idle connections over TLS, memory of each", unit: kib, config: config{Idle: true, TLS: true},
 			goals: []goal{noPeerCheaper}, measure: idleMemory(2000), takes: webSockets,
+		},
+		{
+			name: "1000 idle connections that compress, more memory of each", unit: kib, config: config{Idle: true, Deflate: true},
+			goals: []goal{atMost(1)}, measure: compressedMemory(1000, 1), takes: deflates,
+		},
+		{
+			name: "200 idle connections that compress with context takeover, after 64 KiB, more memory of each", unit: kib,
+			config: config{Idle: true, Deflate: true, Takeover: true},
+			goals:  []goal{atMost(100)}, measure: compressedMemory(200, 32), takes: takesOver,
 		},
 		{
 			name: "allocations of an echo of 64 B", unit: "",
