@@ -89,19 +89,16 @@ func (b *block) writeShortest(w *bitWriter, raw []byte) {
 // The measure is how often two of them are equal. Among n independent ones
 // that are n(n-1)/2 pairs times the sum of p^2, and no code spends less than
 // -log2 of that sum on a symbol (the entropy of order 2 is below Shannon's).
-// The limit of 1/223 leaves codes of 7.8 bits.
+// The limit is codes of 7.8 bits, 1/223, where there are many literals; where
+// there are few it is lower, since they have to make up for a header of some
+// 240 bits as well.
 func (b *block) incompressible(raw []byte) bool {
-	if b.numLiterals < minSample || b.numLiterals < len(raw)-len(raw)/16 {
+	literals := b.numLiterals
+	if literals < minSample || literals < len(raw)-len(raw)/16 {
 		return false
 	}
-	freqs := b.symbols.freqs[:256]
-	clear(freqs)
-	n := b.sample(freqs)
-	equal := -n // twice the pairs
-	for _, f := range freqs {
-		equal += int(f) * int(f)
-	}
-	return equal*223 < n*(n-1)
+	n, pairs := b.sample()
+	return 2*pairs*223*literals < n*(n-1)*(literals+240)
 }
 
 const (
@@ -110,18 +107,21 @@ const (
 	sampleRuns = 8
 )
 
-// sample counts some of the literals, in runs from all parts of the block, and
-// returns how many. Counting all would take longer than the matcher needs to
-// skip through them.
-func (b *block) sample(freqs []uint16) int {
-	run := min(sampleRun, b.numLiterals/sampleRuns)
+// sample looks at some of the literals, in runs from all parts of the block. It
+// returns at how many, and how many pairs of equal ones there are. To look at all
+// would take longer than the matcher needs to skip through them.
+func (b *block) sample() (n, pairs int) {
+	freqs := b.symbols.freqs[:256]
+	clear(freqs)
+	run := min(sampleRun, b.numLiterals/(2*sampleRuns))
 	for i := range sampleRuns {
 		from := i * (b.numLiterals - run) / (sampleRuns - 1)
 		for _, c := range b.literals[from : from+run] {
+			pairs += int(freqs[c])
 			freqs[c]++
 		}
 	}
-	return run * sampleRuns
+	return run * sampleRuns, pairs
 }
 
 // storedBits is the size of n bytes in stored blocks: of each, 3 bits, zeros

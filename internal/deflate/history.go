@@ -41,3 +41,17 @@ func (h *history) copy(dst []byte, back int) {
 	n := copy(dst, h.ring[i:])
 	copy(dst[n:], h.ring)
 }
+
+// copyForward copies length bytes to out[o:], word by word, from back before the
+// end, if all of them are in the history and in one piece: back <= h.n. It may
+// write up to 7 bytes more.
+func (h *history) copyForward(out []byte, o, length, back int) bool {
+	i := (h.next - back) & (len(h.ring) - 1)
+	if length > back || i+length+7 > len(h.ring) {
+		return false
+	}
+	for j := 0; j < length; j += 8 {
+		store64(out, o+j, load64(h.ring, i+j))
+	}
+	return true
+}

@@ -57,7 +57,7 @@ func (m *matcher) fast(b *block, buf []byte, i, end int) int {
 		b.addMatch(stop-i, dist)
 		anchor = stop
 		if stop <= end-hashBytes {
-			m.insert(buf, stop-2)
+			m.insert(buf, i+1)
 		}
 	}
 	return anchor
@@ -78,7 +78,7 @@ func (m *matcher) find(buf []byte, anchor, limit int) (i, dist int) {
 	if len(table) == 0 {
 		return 0, 0
 	}
-	for i = anchor; i <= limit; i += 1 + (i-anchor)>>5 {
+	for i = anchor; i <= limit; i += 1 + (i-anchor)>>6 {
 		x := load64(buf, i)
 		h := hash(x)
 		now := (uint32(i)<<16 + stamp) ^ uint32(uint16(h>>32))

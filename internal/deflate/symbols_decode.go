@@ -203,6 +203,10 @@ func (d *decoder) fastSymbols() status {
 				result = d.fail("distance beyond the window")
 				break
 			}
+			if d.history.copyForward(out, o, length, dist-(o-d.start)) {
+				o += length
+				continue
+			}
 			d.copyMatch(length, dist)
 			o = d.o
 			continue
