@@ -1,5 +1,5 @@
 // Package websocket implements the WebSocket protocol, RFC 6455, for servers and
-// clients.
+// clients, with compression as RFC 7692 has it.
 //
 // # Connections
 //
@@ -28,6 +28,9 @@
 //
 // Package wstest connects a handler and a client in memory, where the connection can
 // be stalled, slowed, cut and recorded, and time-outs cost no time.
+//
+// Messages are compressed if [Options] say so and the peer does too: see
+// [Compression], and [Conn.WriteUncompressed] for secrets.
 //
 // # What an application must do
 //

@@ -588,7 +588,10 @@ func TestDeflateIdleMemory(t *testing.T) {
 		{false, 15, 1 << 10}, {false, 8, 1 << 10},
 		{true, 15, 100 << 10}, {true, 14, 50 << 10}, {true, 13, 25 << 10}, {true, 12, 12 << 10}, {true, 10, 5 << 10}, {true, 8, 5 << 10},
 	} {
-		more := use(both(tc.takeover, tc.bits)) - plain
+		more := tc.most + 1
+		for try := 0; try < 3 && more > tc.most; try++ { // other tests leave things that end during this one
+			more = use(both(tc.takeover, tc.bits)) - plain
+		}
 		t.Logf("context takeover %5t, windows of %2d bits: %6d bytes for both directions", tc.takeover, tc.bits, more)
 		if more > tc.most {
 			t.Errorf("context takeover %t, windows of %d bits: an idle connection keeps %d bytes more than without compression, and should keep at most %d", tc.takeover, tc.bits, more, tc.most)

@@ -108,7 +108,7 @@ func (c *Conn) ReadMessage(ctx context.Context) (MessageType, []byte, error) {
 
 // AppendMessage is [Conn.ReadMessage] into memory of the caller: it appends the
 // message to dst and returns the extended slice, which is a new one only if dst
-// had no room. On an error it returns dst as it was.
+// had no room; a compressed message needs room for some 300 bytes more. On an error it returns dst as it was.
 func (c *Conn) AppendMessage(ctx context.Context, dst []byte) (MessageType, []byte, error) {
 	if err := c.beginRead(ctx); err != nil {
 		return 0, dst, err

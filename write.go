@@ -140,12 +140,13 @@ func checkType(typ MessageType) error {
 }
 
 // NextWriter returns a writer of one message whose size need not be known before:
-// it leaves in as many frames as are needed (RFC 6455 5.4). Other writers wait
-// until Close ends it, so it must be closed; control frames pass. Ctx holds for
-// all of it. After an error in the middle of a message, Close fails the
-// connection, since the peer could not tell the beginning of a message from a
-// message; if nothing has been sent of it yet, nothing is sent and the connection
-// stays as it was.
+// it leaves in as many frames as are needed (RFC 6455 5.4). On a connection that
+// compresses it is compressed as it is written, if all of it, or what first fills a
+// frame of some 4 KiB, is not below Compression.MinSize. Other writers wait until
+// Close ends it, so it must be closed; control frames pass. Ctx holds for all of
+// it. After an error in the middle of a message, Close fails the connection, since
+// the peer could not tell the beginning of a message from a message; if nothing has
+// been sent of it yet, nothing is sent and the connection stays as it was.
 //
 // The writer is for one goroutine.
 func (c *Conn) NextWriter(ctx context.Context, typ MessageType) (io.WriteCloser, error) {
