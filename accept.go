@@ -63,9 +63,7 @@ func Accept(w http.ResponseWriter, r *http.Request, opts *Options) (*Conn, error
 		nc.Close()
 		return nil, fmt.Errorf("websocket: writing the answer to a handshake: %w", err)
 	}
-	c := newConn(nc, server, opts, agreed.subprotocol, buffered)
-	c.useDeflate(agreed.deflate, opts.Compression)
-	return c, nil
+	return openConn(nc, server, opts, agreed, buffered), nil
 }
 
 // IsUpgrade reports whether r asks for a WebSocket, for a handler that serves

@@ -59,16 +59,25 @@ func NewClientConn(nc net.Conn, opts *Options) *Conn {
 	return newConn(nc, client, opts, "", nil)
 }
 
-// newConn makes a connection of nc, on which the opening handshake is complete.
-// Subprotocol is what was agreed on. Buffered holds bytes that were read from nc already, right behind
-// the handshake: they come first, and belong to the Conn.
+// newConn makes a connection of nc on which nothing but perhaps a subprotocol was
+// agreed on.
 func newConn(nc net.Conn, r role, opts *Options, subprotocol string, buffered []byte) *Conn {
-	c := &Conn{nc: nc, t: newTransport(nc), role: r, subprotocol: subprotocol}
+	return openConn(nc, r, opts, agreement{subprotocol: subprotocol}, buffered)
+}
+
+// openConn makes a connection of nc, on which the opening handshake is complete and
+// has led to what is agreed. Buffered holds bytes that were read from nc already,
+// right behind the handshake: they come first, and belong to the Conn.
+func openConn(nc net.Conn, r role, opts *Options, agreed agreement, buffered []byte) *Conn {
+	c := &Conn{nc: nc, t: newTransport(nc), role: r, subprotocol: agreed.subprotocol}
 	c.traits = c.t.traits()
 	c.in.init(opts, buffered)
 	c.out.init(opts)
 	c.out.flush = c.flush
-	c.keepAlive(opts)
+	if agreed.deflate != nil {
+		c.useDeflate(agreed.deflate, opts.Compression)
+	}
+	c.keepAlive(opts) // from here on it is in use
 	return c
 }
 

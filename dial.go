@@ -61,9 +61,7 @@ func Dial(ctx context.Context, rawURL string, opts *Options) (*Conn, *http.Respo
 	if err != nil {
 		return nil, resp, err
 	}
-	c := newConn(nc, client, opts, agreed.subprotocol, buffered)
-	c.useDeflate(agreed.deflate, opts.Compression)
-	return c, resp, nil
+	return openConn(nc, client, opts, agreed, buffered), resp, nil
 }
 
 // parseURL returns the http or https URL that stands for a ws or wss one. Its

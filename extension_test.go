@@ -200,6 +200,11 @@ func TestCompressionOptions(t *testing.T) {
 		if err := bad.check(); err == nil || !strings.Contains(err.Error(), "Options.Compression") {
 			t.Errorf("%+v should be an error that names the option, and is %v", bad, err)
 		}
+		for _, r := range bothRoles {
+			if (&Options{Compression: &bad}).checkHandshake(r) == nil {
+				t.Errorf("%+v should be an error of a handshake as %v", bad, r)
+			}
+		}
 	}
 	for _, good := range []*Compression{nil, {}, {Level: CompressionBetter, ServerWindowBits: 8, ClientWindowBits: 15, MinSize: -1}} {
 		if err := good.check(); err != nil {

@@ -64,8 +64,8 @@ type Compression struct {
 type CompressionLevel uint8
 
 const (
-	CompressionFast   CompressionLevel = iota // at the speed of the network's other costs
-	CompressionBetter                         // a few per cent smaller, at twice the cost or more
+	CompressionFast   CompressionLevel = iota // right for most: what it finds it finds at once
+	CompressionBetter                         // up to a tenth smaller, at twice the cost
 )
 
 const defaultMinSize = 512
@@ -133,9 +133,6 @@ func (p packing) applies(n int) bool { return p.bits != 0 && n >= p.minSize }
 // useDeflate begins with compression as agreed. Called before anybody reads or
 // writes.
 func (c *Conn) useDeflate(p *deflateParams, o *Compression) {
-	if p == nil {
-		return
-	}
 	how := packing{deflate.Level(o.Level), p.window(c.role), max(o.MinSize, 0)}
 	if o.MinSize == 0 {
 		how.minSize = defaultMinSize

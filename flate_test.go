@@ -29,7 +29,9 @@ func both(takeover bool, bits int) *Compression {
 
 // withDeflate makes c, of any test, a connection on which o was agreed on.
 func withDeflate(c *Conn, o *Compression) *Conn {
-	c.useDeflate(o.params(), o)
+	if o != nil {
+		c.useDeflate(o.params(), o)
+	}
 	return c
 }
 
@@ -542,9 +544,7 @@ func TestDeflateIdleMemory(t *testing.T) {
 		for range n {
 			tp := newTape(nil, nil)
 			c := newConn(tp, client, nil, "", nil)
-			if o != nil {
-				withDeflate(c, o)
-			}
+			withDeflate(c, o)
 			for _, m := range messages {
 				if err := c.WriteMessage(bg, MessageBinary, m); err != nil {
 					t.Fatal(err)
