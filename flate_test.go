@@ -763,3 +763,35 @@ func TestGroupWaitsForCompressor(t *testing.T) {
 		wantRead(t, "the broadcast", pair[client], MessageText, string(text[1]))
 	})
 }
+
+// What is left unread of a compressed message is inflated all the same: those that
+// follow may refer to it.
+func TestDeflateDiscard(t *testing.T) {
+	text := corpus.Kinds[0].Messages(20000, 2)
+	for _, takeover := range []bool{false, true} {
+		bubble(t, fmt.Sprint("takeover ", takeover), func(t *testing.T) {
+			pair := newDeflatePair(t, both(takeover, 15))
+			for r, c := range pair {
+				peer := pair[role(r).peer()]
+				for i, write := range writings {
+					go func() {
+						write(c, MessageBinary, text[0])
+						write(c, MessageBinary, text[1])
+						write(c, MessageBinary, text[0])
+						write(c, MessageBinary, text[1])
+					}()
+					for _, some := range []int{0, 1, 5000} {
+						_, stream, err := peer.NextReader(bg)
+						if err != nil {
+							t.Fatal(err)
+						}
+						if _, err := io.ReadFull(stream, make([]byte, some)); err != nil {
+							t.Fatal(err)
+						}
+					}
+					wantRead(t, fmt.Sprint("behind what was discarded, written in way ", i), peer, MessageBinary, string(text[1]))
+				}
+			}
+		})
+	}
+}

@@ -69,6 +69,21 @@ func TestEchoRefusesMoreThanItsLimit(t *testing.T) {
 	}
 }
 
+func TestEchoCompresses(t *testing.T) {
+	c, resp, err := websocket.Dial(testContext(t), start(t).Sockets, &websocket.Options{Compression: &websocket.Compression{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if agreed := resp.Header.Get("Sec-WebSocket-Extensions"); !strings.HasPrefix(agreed, "permessage-deflate") {
+		t.Errorf("the server agrees on the extensions %q, want permessage-deflate", agreed)
+	}
+	message := bytes.Repeat([]byte("Hello, world! "), 1000)
+	if _, got := exchange(t, c, websocket.MessageText, message); !bytes.Equal(got, message) {
+		t.Errorf("a compressed message of %d bytes came back as one of %d that is not the same", len(message), len(got))
+	}
+}
+
 func TestStampTellsTheTimeOfReceipt(t *testing.T) {
 	c := start(t).Dial("/stamp", nil)
 	before := time.Now().Truncate(time.Second)
