@@ -19,7 +19,7 @@ import (
 // two of them want.
 //
 // The zero value is right for many connections: messages of some size are
-// compressed fast, each by itself, and a connection that is idle keeps nothing for
+// compressed fast, each by itself, and a connection that is idle keeps 0.2 KiB for
 // it. For the time of a message the sender borrows up to 64 KiB and the receiver up
 // to 40, from memory that all connections share.
 //
