@@ -143,7 +143,7 @@ func (c *Compressor) begin(dst []byte) {
 		c.matcher = matchers.Get().(*matcher)
 		c.matcher.forget()
 	}
-	c.matcher.maxDist = 1 << c.windowBits
+	c.matcher.maxDist, c.matcher.kept = 1<<c.windowBits, c.takeover
 }
 
 // end writes the empty stored block of RFC 7692, 7.2.1, without its last four

@@ -22,6 +22,7 @@ type matcher struct {
 	salt    uint32
 	base    uint32 // position of the first byte of the buffer
 	maxDist int
+	kept    bool // with the history, for messages to come
 }
 
 func newMatcher(tableBits int) *matcher {
@@ -56,8 +57,8 @@ func (m *matcher) fast(b *block, buf []byte, i, end int) int {
 		b.addLiterals(buf, anchor, i)
 		b.addMatch(stop-i, dist)
 		anchor = stop
-		if stop <= end-hashBytes {
-			m.insert(buf, i+1)
+		if m.kept && stop <= end-hashBytes {
+			m.insert(buf, i+1) // one message by itself would gain less than it costs
 		}
 	}
 	return anchor
