@@ -76,7 +76,9 @@ func (d *tunneller) dial(network, addr string) (net.Conn, error) {
 	switch {
 	case d.t.DialContext != nil:
 		return d.t.DialContext(d.ctx, network, addr)
+	//lint:ignore SA1019 deprecated, and an http.Transport honours it
 	case d.t.Dial != nil:
+		//lint:ignore SA1019 as above
 		return d.t.Dial(network, addr)
 	}
 	return new(net.Dialer).DialContext(d.ctx, network, addr)
@@ -116,7 +118,9 @@ func (d *tunneller) dialProxy(ctx context.Context, proxy *url.URL) (net.Conn, er
 		return d.dial("tcp", addr)
 	case d.t.DialTLSContext != nil:
 		return d.t.DialTLSContext(ctx, "tcp", addr)
+	//lint:ignore SA1019 deprecated, and an http.Transport honours it
 	case d.t.DialTLS != nil:
+		//lint:ignore SA1019 as above
 		return d.t.DialTLS("tcp", addr)
 	}
 	nc, err := d.dial("tcp", addr)

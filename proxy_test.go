@@ -197,6 +197,7 @@ func TestDialRoutes(t *testing.T) {
 			},
 			"by Dial": func(t *testing.T, rt *http.Transport, p *relay) string {
 				rt.DialContext = nil
+				//lint:ignore SA1019 deprecated, and an http.Transport honours it
 				rt.Dial = func(network, _ string) (net.Conn, error) { return net.Dial(network, addr) }
 				return addr
 			},

@@ -137,6 +137,7 @@ func dialError(err error, resp *http.Response) error {
 		return ErrBadStatus
 	case !websocket.IsUpgrade(&http.Request{Header: resp.Header}):
 		return ErrBadUpgrade
+	//lint:ignore SA1008 the request has it in the spelling of the RFC
 	case resp.Header.Get("Sec-WebSocket-Accept") != websocket.AcceptKey(strings.Join(resp.Request.Header["Sec-WebSocket-Key"], "")):
 		return ErrChallengeResponse
 	case len(resp.Header["Sec-Websocket-Extensions"]) > 0:
