@@ -34,10 +34,10 @@ type stream struct {
 	wrote    atomic.Int64
 }
 
-func (s *stream) read(m memory) (int, bool, error) {
+func (s *stream) read(m memory) (int, error) {
 	n := copy(m.space(), s.bytes[s.at:])
 	s.at = (s.at + n) % len(s.bytes)
-	return n, false, nil
+	return n, nil
 }
 
 func (s *stream) tryWrite(p []byte) (int, error) { return s.write(p, nil) }
@@ -132,7 +132,7 @@ func BenchmarkWriteMessageAfterWaiting(b *testing.B) {
 	benchmarkMessages(b, func(b *testing.B, r role, size int) {
 		c, p := streaming(r, MessageBinary, size), make([]byte, size)
 		for b.Loop() {
-			c.out.lone.Store(true)
+			c.out.prompt.Store(true)
 			if err := c.WriteMessage(bg, MessageBinary, p); err != nil {
 				b.Fatal(err)
 			}

@@ -322,7 +322,7 @@ func (c *Conn) beginEnd(cause error) {
 	}
 	w.endBy = time.Now().Add(lingerTimeout)
 	w.stopKeepAlive()
-	if w.flushing {
+	if w.role != nobody {
 		c.armWrite() // who is in the middle of a write has until then
 	}
 	c.over(cause)
@@ -365,7 +365,7 @@ func (c *Conn) finish(by time.Time) {
 
 	w.mu.Lock()
 	w.gone = true
-	if !w.flushing {
+	if w.role == nobody {
 		w.watch.off()
 	}
 	w.wake()

@@ -7,26 +7,64 @@ import (
 )
 
 // The flusher: who holds its role writes what is in the queue to the transport.
+//
+// An answer to the last message that has arrived goes to the transport at once, in
+// the caller's goroutine, as far as that is possible without waiting, and takes
+// along what was gathered before it. While further frames are in the reader's hands
+// more answers are to be expected: they are gathered, and if none of them is the
+// last, the reader writes them before it asks the transport for more. So a
+// pipelined exchange costs one write for all that one read has brought, and no
+// goroutine has to take part. But since nobody can know what the application does
+// next, whatever is gathered also calls a flusher, a goroutine that writes it
+// unless somebody has done so before.
 
-// kick sees to it that what is in the queue leaves. An answer to a read that had
-// to wait, or whatever is written with through, goes to the transport at once, in
-// the caller's goroutine, as far as that is possible without waiting; all else is
-// left to a flusher, in whose next write it is gathered with what follows. Called
-// with out.mu held; returns without it.
+// A flusherRole says who holds the flusher role.
+type flusherRole byte
+
+const (
+	nobody   flusherRole = iota // anybody may take it
+	somebody                    // is writing
+	awaited                     // it waits for the flusher that was called, since the transport takes nothing at once
+)
+
+// kick sees to it that what is in the queue leaves: through the caller's own hands
+// if through says so or it is probably an answer that somebody waits for, otherwise
+// through the flusher's. Called with out.mu held; returns without it.
 func (c *Conn) kick(through bool) {
 	w := &c.out
 	switch {
-	case w.flushing || len(w.queue) == 0 && !w.pongDue && !w.mayRefill():
+	case w.role != nobody || w.empty():
 		w.mu.Unlock()
-		return
-	case !c.traits.tries || !(through || w.lone.Load()):
-		w.flushing = true
-		w.mu.Unlock()
-		go w.flush()
+	case c.traits.tries && (through || w.prompt.Load()):
+		w.prompt.Store(false)
+		c.flushHere()
+	default:
+		c.callFlusher()
+	}
+}
+
+// flushGathered writes what has gathered, as far as that is possible without
+// waiting. The reader does so before it waits for more, and thus the flusher will
+// mostly find nothing to do.
+func (c *Conn) flushGathered() {
+	if !c.traits.tries {
 		return
 	}
-	w.flushing = true
-	w.lone.Store(false)
+	w := &c.out
+	w.mu.Lock()
+	if w.role != nobody || w.empty() {
+		w.mu.Unlock()
+		return
+	}
+	c.flushHere()
+}
+
+// flushHere takes the flusher role, which must be free, and writes in the caller's
+// goroutine what the transport takes at once. Called with out.mu held; returns
+// without it.
+func (c *Conn) flushHere() {
+	w := &c.out
+	w.role = somebody
 	c.takeBatch()
 	w.mu.Unlock()
 	n, err := c.tryWrite(w.batch)
@@ -35,29 +73,50 @@ func (c *Conn) kick(through bool) {
 	c.giveRole()
 }
 
-// giveRole gives the flusher role up, or to a new goroutine if something is left
-// to write. Called with out.mu held; returns without it.
+// giveRole gives the flusher role up. A batch that is half written is the
+// flusher's, who can wait. Called with out.mu held; returns without it.
 func (c *Conn) giveRole() {
 	w := &c.out
-	if c.takeBatch() {
+	if len(w.batch) > 0 {
+		w.role = awaited
+	} else {
+		c.disarmWrite()
+		w.role = nobody
+		if w.gone {
+			w.watch.off()
+		}
+		w.wake()
+	}
+	if w.empty() {
 		w.mu.Unlock()
-		go w.flush()
-		return
+	} else {
+		c.callFlusher()
 	}
-	c.disarmWrite()
-	if w.gone {
-		w.watch.off()
-	}
-	w.flushing = false
-	w.wake()
-	w.mu.Unlock()
 }
 
-// flush writes until nothing is left to write. It starts and ends with the
-// flusher role.
+// callFlusher sees to it that a flusher is on its way. Called with out.mu held;
+// returns without it.
+func (c *Conn) callFlusher() {
+	w := &c.out
+	called := w.called
+	w.called = true
+	w.mu.Unlock()
+	if !called {
+		go w.flush()
+	}
+}
+
+// flush is the flusher: it writes until nothing is left to write, unless somebody
+// is writing already.
 func (c *Conn) flush() {
 	w := &c.out
 	w.mu.Lock()
+	w.called = false
+	if w.role == somebody {
+		w.mu.Unlock()
+		return
+	}
+	w.role = somebody
 	for c.takeBatch() {
 		c.disarmWrite()
 		w.mu.Unlock()
@@ -121,12 +180,14 @@ func (c *Conn) wrote(n int, err error) {
 func (c *Conn) writeLarge(ctx context.Context, h FrameHeader, p []byte) error {
 	w := &c.out
 	w.mu.Lock()
-	if err := c.await(ctx, func() (bool, error) { return !w.flushing, w.err }); err != nil {
+	c.kick(true) // what was written before goes first
+	w.mu.Lock()
+	if err := c.await(ctx, func() (bool, error) { return w.idle(), w.err }); err != nil {
 		w.mu.Unlock()
 		return err
 	}
-	w.flushing, w.inFlight = true, len(p)
-	w.lone.Store(false)
+	w.role, w.inFlight = somebody, len(p)
+	w.prompt.Store(false)
 	open := w.open
 	w.open = !h.Fin
 	w.mu.Unlock()

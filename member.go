@@ -120,15 +120,15 @@ func (p *pass) give(m *member) (missed int, closed bool) {
 // in the caller's goroutine. Called with out.mu held.
 func (c *Conn) takesShared() bool {
 	w := &c.out
-	return c.traits.tries && !c.role.masks() && !w.flushing && !w.open && w.behind == nil
+	return c.traits.tries && !c.role.masks() && w.role == nobody && w.empty() && !w.open && w.behind == nil
 }
 
 // tryShared writes p, which are whole frames, as far as that is possible without
 // waiting. What is left a flusher writes: then it reports that p is kept. Called
-// with out.mu held, and nobody flushing; returns without it.
+// with out.mu held, while takesShared; returns without it.
 func (c *Conn) tryShared(p []byte) (kept bool) {
 	w := &c.out
-	w.flushing = true
+	w.role = somebody
 	w.take(p)
 	w.mu.Unlock()
 	n, err := c.tryWrite(p)

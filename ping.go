@@ -83,7 +83,7 @@ func (c *Conn) pong(p []byte) {
 		w.pongDue = false
 		c.appendFrame(FrameHeader{Fin: true, Opcode: OpPong}, p)
 	}
-	c.kick(false)
+	c.kick(len(c.in.unread) == 0)
 }
 
 // ponged takes a pong. 5.5.3: "A Pong frame MAY be sent unsolicited"; and a pong

@@ -52,7 +52,7 @@ func newMemPipe(room int) (a, b *memConn) {
 // EAGAIN.
 type memSocket struct{ *memConn }
 
-func (m memSocket) read(mem memory) (int, bool, error) { return m.Receive(mem.space, mem.unused) }
+func (m memSocket) read(mem memory) (int, error) { return m.Receive(mem.space, mem.unused) }
 
 func (m memSocket) tryWrite(p []byte) (int, error) { return m.Try(p) }
 

@@ -249,6 +249,10 @@ func (c *Conn) beginRead(ctx context.Context) error {
 
 func (c *Conn) endRead() {
 	r := &c.in
+	prompt := len(r.unread) == 0
+	if prompt != c.out.prompt.Load() {
+		c.out.prompt.Store(prompt)
+	}
 	r.tidy()
 	r.role.give()
 }
@@ -366,12 +370,10 @@ func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 func (c *Conn) fill(ctx context.Context) error {
 	r := &c.in
 	r.release()
+	c.flushGathered()
 	for idle := 0; ; idle++ {
-		n, waited, err := c.t.read(r)
+		n, err := c.t.read(r)
 		if n > 0 {
-			if waited {
-				c.out.lone.Store(true)
-			}
 			r.heard.Store(int64(now()))
 			r.filled(n)
 			return nil

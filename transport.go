@@ -10,9 +10,9 @@ import (
 // everything else. Deadlines are set on the net.Conn itself.
 type transport interface {
 	// read waits until bytes have arrived and reads once. It asks space for memory
-	// when there is something to put into it, or at least a reason to believe so;
-	// waited says that at first there was not. Only one read may run at a time.
-	read(m memory) (n int, waited bool, err error)
+	// when there is something to put into it, or at least a reason to believe so.
+	// Only one read may run at a time.
+	read(m memory) (n int, err error)
 
 	// tryWrite writes what can be written at once, which may be nothing. Only the
 	// holder of the flusher role may call it: on a socket it would wait behind a
@@ -54,7 +54,7 @@ func newPlainTransport(nc net.Conn) *plainTransport {
 	return &plainTransport{nc: nc, tls: isTLS}
 }
 
-func (t *plainTransport) read(m memory) (n int, waited bool, err error) {
+func (t *plainTransport) read(m memory) (n int, err error) {
 	if t.more || m.direct() {
 		p := m.space()
 		n, err = t.nc.Read(p)
@@ -62,14 +62,14 @@ func (t *plainTransport) read(m memory) (n int, waited bool, err error) {
 		if n == 0 {
 			m.unused()
 		}
-		return n, true, err
+		return n, err
 	}
 	n, err = t.nc.Read(t.small[:])
 	t.more = n == len(t.small)
 	if n > 0 {
 		copy(m.space(), t.small[:n])
 	}
-	return n, true, err
+	return n, err
 }
 
 func (t *plainTransport) tryWrite([]byte) (int, error) { return 0, nil }

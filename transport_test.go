@@ -269,7 +269,7 @@ func TestTransportReads(t *testing.T) {
 			l := &lender{buf: make([]byte, 4096)}
 
 			far.Write([]byte("hello"))
-			k, _, err := tr.read(l)
+			k, err := tr.read(l)
 			if k != 5 || err != nil || string(l.buf[:k]) != "hello" || !l.lent {
 				t.Fatalf("a read should give what has come: %d, %v, lent %v", k, err, l.lent)
 			}
@@ -277,39 +277,39 @@ func TestTransportReads(t *testing.T) {
 			for range 3 {
 				l.lent = false
 				nc.SetReadDeadline(time.Now().Add(5 * time.Millisecond))
-				k, _, err = tr.read(l)
+				k, err = tr.read(l)
 				if k != 0 || !isTimeout(err) || l.lent {
 					t.Fatalf("a read should end with its deadline, and give its memory back: %d, %v, lent %v", k, err, l.lent)
 				}
 				nc.SetReadDeadline(past)
-				if k, _, err = tr.read(l); k != 0 || !isTimeout(err) || l.lent {
+				if k, err = tr.read(l); k != 0 || !isTimeout(err) || l.lent {
 					t.Fatalf("a read with a deadline that has passed: %d, %v, lent %v", k, err, l.lent)
 				}
 			}
 			nc.SetReadDeadline(time.Time{})
-			waited := inBackground(func() bool {
-				k, waited, err := tr.read(l)
+			again := inBackground(func() error {
+				k, err := tr.read(l)
 				if k != 5 || err != nil {
 					t.Errorf("a read after interrupted ones: %d, %v", k, err)
 				}
-				return waited
+				return err
 			})
 			far.Write([]byte("again"))
-			<-waited
+			<-again
 
 			far.Write([]byte("last"))
 			if half, ok := far.(interface{ CloseWrite() error }); ok {
 				half.CloseWrite()
 			}
-			if k, _, err = tr.read(l); k != 4 || err != nil {
+			if k, err = tr.read(l); k != 4 || err != nil {
 				t.Fatalf("the bytes before the end: %d, %v", k, err)
 			}
 			l.lent = false
-			if k, _, err = tr.read(l); k != 0 || err != io.EOF || l.lent {
+			if k, err = tr.read(l); k != 0 || err != io.EOF || l.lent {
 				t.Fatalf("the end should be io.EOF, and is %d, %v, lent %v", k, err, l.lent)
 			}
 			nc.Close()
-			if k, _, err = tr.read(l); k != 0 || err == nil || l.lent {
+			if k, err = tr.read(l); k != 0 || err == nil || l.lent {
 				t.Fatalf("a read after Close: %d, %v, lent %v", k, err, l.lent)
 			}
 			if _, err := tr.write([]byte("x"), nil); !errors.Is(err, net.ErrClosed) {

@@ -41,7 +41,6 @@ type socketTransport struct {
 	memory     memory
 	nread      int
 	readErr    error
-	waited     bool
 
 	onWritable func(fd uintptr) bool
 	out        []byte
@@ -56,13 +55,13 @@ func newSocketTransport(nc net.Conn, raw syscall.RawConn) *socketTransport {
 	return t
 }
 
-func (t *socketTransport) read(m memory) (n int, waited bool, err error) {
-	t.memory, t.nread, t.readErr, t.waited = m, 0, nil, false
+func (t *socketTransport) read(m memory) (n int, err error) {
+	t.memory, t.nread, t.readErr = m, 0, nil
 	err = t.raw.Read(t.onReadable)
 	if err == nil {
 		err = t.readErr
 	}
-	return t.nread, t.waited, err
+	return t.nread, err
 }
 
 // readable is called at once and then whenever the socket may have become
@@ -79,7 +78,6 @@ func (t *socketTransport) readable(fd uintptr) bool {
 		return true
 	case err == syscall.EAGAIN:
 		t.memory.unused()
-		t.waited = true
 		return false
 	}
 	t.memory.unused()

@@ -22,16 +22,17 @@ type writer struct {
 	// NextWriter, or by who waits for room. Its waiters are served in order.
 	turn slot
 
-	// lone: the last read had to wait for the peer, and nothing was written since.
-	// What is written next is probably an answer that somebody waits for.
-	lone atomic.Bool
+	// prompt: the reader has handed out all that has arrived, and nothing was
+	// written since. What is written next is probably an answer that somebody waits
+	// for.
+	prompt atomic.Bool
 
 	flush   func() // Conn.flush, bound once: the go statement then costs no allocation
 	bound   int    // Options.WriteQueue
 	timeout time.Duration
 
-	// mu guards what follows. It is never held across I/O. While nobody is
-	// flushing the queue is empty.
+	// mu guards what follows. It is never held across I/O. While something waits
+	// to be written, somebody holds the flusher role or a flusher was called.
 	mu       sync.Mutex
 	queue    []byte // whole frames, in a pooled buffer
 	inFlight int    // bytes that the flusher has taken and not written yet
@@ -40,8 +41,9 @@ type writer struct {
 	pongData []byte // of a pong for which the queue had no room: the latest wins
 	pings    *pings // nil until the first
 	closing  closing
-	err      error     // why nothing more can be written
-	flushing bool      // somebody holds the flusher role
+	err      error // why nothing more can be written
+	role     flusherRole
+	called   bool      // a flusher is on its way
 	pongDue  bool      // pongData waits to be sent
 	broken   bool      // the transport takes nothing more
 	foreign  bool      // a message was queued that was compressed elsewhere
@@ -339,8 +341,13 @@ func (w *writer) hasRoom(n int) bool {
 	return load == 0 || load+maxFrameHeader+n <= w.bound
 }
 
+// empty reports that nothing waits to be written.
+func (w *writer) empty() bool {
+	return len(w.queue) == 0 && len(w.batch) == 0 && !w.pongDue && !w.mayRefill()
+}
+
 // idle reports that nothing is being sent, or can be.
-func (w *writer) idle() bool { return w.broken || !w.flushing }
+func (w *writer) idle() bool { return w.broken || w.role == nobody && w.empty() }
 
 // refuse lets nothing more be written, because of err.
 func (w *writer) refuse(err error) {

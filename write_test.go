@@ -145,8 +145,8 @@ func TestWritersRace(t *testing.T) {
 	})
 }
 
-// The first write after a read that waited goes straight to the socket, in the
-// caller's goroutine; those that follow it are gathered.
+// An answer to the last message that has arrived goes straight to the socket, in
+// the caller's goroutine; what is written after it is gathered.
 func TestWriteThrough(t *testing.T) {
 	onBoth(t, nil, func(t *testing.T, g *rig) {
 		for range 3 {
@@ -170,6 +170,102 @@ func TestWriteThrough(t *testing.T) {
 				g.wantFrame("it", textF("more"))
 			}
 		}
+	})
+}
+
+// withoutFlusher makes c believe that a flusher is on its way which never comes.
+func withoutFlusher(c *Conn) {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	c.out.called = true
+}
+
+// wantOneTry checks that what was written has left in one call, by somebody who was
+// not to wait.
+func (g *rig) wantOneTry(why string) {
+	g.t.Helper()
+	calls := g.mine.Wrote()
+	if len(calls) != 1 || !strings.HasPrefix(calls[0], "try ") || g.c.Buffered() != 0 {
+		g.t.Errorf("%s, in one try, and it leaves in %q, with %d bytes left", why, calls, g.c.Buffered())
+	}
+}
+
+// The answers to all messages that one read has brought leave with the last of
+// them, or, if that has no answer, before the next read waits. No other goroutine
+// has to do anything for it.
+func TestAnswersLeaveTogether(t *testing.T) {
+	onBoth(t, nil, func(t *testing.T, g *rig) {
+		withoutFlusher(g.c)
+		echo := func() {
+			typ, p, err := g.c.ReadMessage(bg)
+			if err == nil {
+				err = g.c.WriteMessage(bg, typ, p)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		read := inBackground(func() error { echo(); return nil })
+		synctest.Wait()
+		next := binaryF(pattern(300)).bytes(g.role)
+		g.write(append(session(g.role, textF("1"), pingF("2"), textF("3"), textF("4")), next[:100]...))
+		<-read
+		echo()
+		if calls := g.mine.Wrote(); len(calls) > 0 {
+			t.Errorf("while messages are in hand their answers should be gathered, and leave in %q", calls)
+		}
+		echo()
+		read = inBackground(func() error { echo(); return nil })
+		synctest.Wait()
+		g.wantOneTry("four answers should leave before the read waits for the rest of a message")
+		for _, want := range []frame{textF("1"), pongF("2"), textF("3"), textF("4")} {
+			g.wantFrame("in order", want)
+		}
+		g.write(next[100:])
+		<-read
+		g.wantOneTry("the answer to the last should leave before WriteMessage returns")
+
+		read = inBackground(func() error { echo(); return nil })
+		synctest.Wait()
+		g.send(pingF("alone"))
+		synctest.Wait()
+		g.wantOneTry("a pong should leave at once when nothing else has come")
+		g.send(textF("5"), textF("6"))
+		<-read
+		g.c.ReadMessage(bg)
+		g.c.WriteText(bg, "the only answer")
+		g.wantOneTry("the answer to the last should take along what was gathered")
+	})
+}
+
+// An answer that was gathered leaves also when the application does not come to
+// the next message.
+func TestAnswerLeavesWhileApplicationComputes(t *testing.T) {
+	onBoth(t, nil, func(t *testing.T, g *rig) {
+		g.send(textF("1"), textF("2"))
+		for _, text := range []string{"1", "2"} {
+			g.c.ReadMessage(bg)
+			g.c.WriteText(bg, text)
+			start := time.Now()
+			computed := inBackground(func() error { time.Sleep(50 * time.Millisecond); return nil })
+			g.wantFrame("while the application computes", textF(text))
+			if d := time.Since(start); d != 0 {
+				t.Errorf("the answer should leave at once, and leaves after %v", d)
+			}
+			<-computed
+		}
+	})
+}
+
+// A large message goes behind what was gathered before it.
+func TestLargeMessageBehindGathered(t *testing.T) {
+	onBoth(t, nil, func(t *testing.T, g *rig) {
+		g.send(textF("1"), textF("2"))
+		g.c.ReadMessage(bg)
+		g.c.WriteText(bg, "small")
+		g.c.WriteText(bg, pattern(largeWrite))
+		g.wantFrame("first", textF("small"))
+		g.wantMessage("then", OpText, pattern(largeWrite))
 	})
 }
 

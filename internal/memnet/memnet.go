@@ -263,35 +263,33 @@ func (m *Conn) enter(op string, busy *atomic.Int32) (leave func(), err error) {
 }
 
 func (m *Conn) Read(p []byte) (int, error) {
-	n, _, err := m.Receive(func() []byte { return p }, func() {})
+	n, err := m.Receive(func() []byte { return p }, func() {})
 	return n, err
 }
 
 // Receive reads into memory that it asks space for when there is something to put
-// there, or a reason to believe so; unused takes that back. It reports whether it
-// had to wait.
-func (m *Conn) Receive(space func() []byte, unused func()) (n int, waited bool, err error) {
+// there, or a reason to believe so; unused takes that back.
+func (m *Conn) Receive(space func() []byte, unused func()) (n int, err error) {
 	leave, err := m.enter("read", &m.reads)
 	if err != nil {
-		return 0, false, err
+		return 0, err
 	}
 	defer leave()
 	for {
 		expired := m.rdl.wait()
 		switch {
 		case m.isClosed.Load():
-			return 0, waited, net.ErrClosed
+			return 0, net.ErrClosed
 		case closed(expired):
-			return 0, waited, os.ErrDeadlineExceeded
+			return 0, os.ErrDeadlineExceeded
 		}
 		n, wait, err := m.In.take(space())
 		if n == 0 {
 			unused()
 		}
 		if n > 0 || err != nil {
-			return n, waited, err
+			return n, err
 		}
-		waited = true
 		select {
 		case <-wait:
 		case <-expired:
