@@ -41,7 +41,7 @@ func (c *Conn) writeControl(ctx context.Context, op Opcode, payload []byte) erro
 		w.mu.Unlock()
 		return err
 	}
-	c.appendFrame(FrameHeader{Fin: true, Opcode: op}, payload)
+	c.appendFrame(&FrameHeader{Fin: true, Opcode: op}, payload)
 	c.kick(true)
 	return nil
 }

@@ -52,10 +52,13 @@ func putBuffer(b []byte) {
 // growBuffer returns b with room for n more bytes, and gives b back if that took
 // another buffer.
 func growBuffer(b []byte, n int) []byte {
-	need := len(b) + n
-	if need <= cap(b) {
+	if n <= cap(b)-len(b) {
 		return b
 	}
+	return regrowBuffer(b, len(b)+n)
+}
+
+func regrowBuffer(b []byte, need int) []byte {
 	var grown []byte
 	switch {
 	case need <= smallBuffer:

@@ -234,7 +234,7 @@ func (c *Conn) writePacked(ctx context.Context, h FrameHeader, p []byte) error {
 		defer w.mu.Unlock()
 		return w.err
 	}
-	c.appendFrame(h, p)
+	c.appendFrame(&h, p)
 	w.open = false
 	c.kick(false)
 	return nil

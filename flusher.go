@@ -80,6 +80,7 @@ func (c *Conn) giveRole() {
 	if len(w.batch) > 0 {
 		w.role = awaited
 	} else {
+		c.appendDuePong()
 		c.disarmWrite()
 		w.role = nobody
 		if w.gone {
@@ -139,18 +140,23 @@ func (c *Conn) takeBatch() bool {
 	if len(w.batch) > 0 {
 		return true
 	}
-	if w.pongDue {
-		w.pongDue = false
-		if w.err == nil {
-			c.appendFrame(FrameHeader{Fin: true, Opcode: OpPong}, w.pongData)
-		}
-	}
+	c.appendDuePong()
 	if w.mayRefill() && c.refill() {
 		return true
 	}
 	w.batch, w.queue, w.sent = w.queue, nil, 0
 	w.inFlight = len(w.batch)
 	return len(w.batch) > 0
+}
+
+// appendDuePong appends the pong for which the queue had no room. Called with
+// out.mu held.
+func (c *Conn) appendDuePong() {
+	w := &c.out
+	if w.pongDue && w.err == nil {
+		c.appendFrame(&FrameHeader{Fin: true, Opcode: OpPong}, w.pongData)
+	}
+	w.pongDue = false
 }
 
 // wrote counts n more bytes of the batch as written. Called with out.mu held.

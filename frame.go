@@ -106,44 +106,53 @@ const (
 // 5.2 demands. Whether such a frame may come at all (its opcode, its reserved
 // bits, its mask) is not judged here.
 func ParseFrameHeader(p []byte) (h FrameHeader, n int, err error) {
+	if n, err = h.parse(p); err != nil {
+		return FrameHeader{}, 0, err
+	}
+	return h, n, nil
+}
+
+// parse is ParseFrameHeader into h, of which an error leaves parts behind.
+func (h *FrameHeader) parse(p []byte) (n int, err error) {
 	if len(p) < 2 {
-		return FrameHeader{}, 0, io.ErrUnexpectedEOF
+		return 0, io.ErrUnexpectedEOF
 	}
-	h = FrameHeader{
-		Fin:    p[0]&finBit != 0,
-		RSV1:   p[0]&rsv1Bit != 0,
-		RSV2:   p[0]&rsv2Bit != 0,
-		RSV3:   p[0]&rsv3Bit != 0,
-		Opcode: Opcode(p[0] & 0x0f),
-		Masked: p[1]&maskBit != 0,
-		Length: int64(p[1] &^ maskBit),
-	}
+	b0, b1 := p[0], p[1]
+	h.Fin = b0&finBit != 0
+	h.RSV1 = b0&rsv1Bit != 0
+	h.RSV2 = b0&rsv2Bit != 0
+	h.RSV3 = b0&rsv3Bit != 0
+	h.Opcode = Opcode(b0 & 0x0f)
+	h.Masked = b1&maskBit != 0
+	h.MaskKey = [4]byte{}
+	length := int64(b1 &^ maskBit)
 	n = 2
-	switch h.Length {
+	switch length {
 	case length16:
 		if len(p) < n+2 {
-			return FrameHeader{}, 0, io.ErrUnexpectedEOF
+			return 0, io.ErrUnexpectedEOF
 		}
-		h.Length = int64(binary.BigEndian.Uint16(p[n:]))
+		length = int64(binary.BigEndian.Uint16(p[n:]))
 		n += 2
 	case length64:
 		if len(p) < n+8 {
-			return FrameHeader{}, 0, io.ErrUnexpectedEOF
+			return 0, io.ErrUnexpectedEOF
 		}
-		h.Length = int64(binary.BigEndian.Uint64(p[n:]))
+		length = int64(binary.BigEndian.Uint64(p[n:]))
 		n += 8
 	}
-	if err := checkLength(h.Length, n); err != nil {
-		return FrameHeader{}, 0, err
+	if err := checkLength(length, n); err != nil {
+		return 0, err
 	}
+	h.Length = length
 	if h.Masked {
 		if len(p) < n+4 {
-			return FrameHeader{}, 0, io.ErrUnexpectedEOF
+			return 0, io.ErrUnexpectedEOF
 		}
 		h.MaskKey = [4]byte(p[n:])
 		n += 4
 	}
-	return h, n, nil
+	return n, nil
 }
 
 // checkLength judges a length by the n bytes of header that it was found in,
@@ -162,7 +171,9 @@ func checkLength(length int64, n int) error {
 
 // AppendFrameHeader appends h to dst, its length in the minimal number of bytes,
 // and returns the extended slice. A negative Length is taken for 0.
-func AppendFrameHeader(dst []byte, h FrameHeader) []byte {
+func AppendFrameHeader(dst []byte, h FrameHeader) []byte { return h.append(dst) }
+
+func (h *FrameHeader) append(dst []byte) []byte {
 	b0 := byte(h.Opcode & 0x0f)
 	if h.Fin {
 		b0 |= finBit

@@ -1,16 +1,20 @@
 package websocket
 
-import "io"
+import (
+	"io"
+	"slices"
+	"unicode/utf8"
+)
 
 // The parser: it takes what has arrived, and returns errMore when that is not
 // enough. Called again after a fill, it goes on where it stopped.
 
 // readHeader takes the header of the next frame. One that comes in pieces is
 // gathered apart, so that waiting for the rest needs no block.
-func (r *reader) readHeader() (err error) {
-	var n int
+func (r *reader) readHeader() error {
 	if r.nheader == 0 {
-		if r.frame, n, err = ParseFrameHeader(r.unread); err != io.ErrUnexpectedEOF {
+		n, err := r.frame.parse(r.unread)
+		if err != io.ErrUnexpectedEOF {
 			r.unread = r.unread[n:]
 			return err
 		}
@@ -19,7 +23,7 @@ func (r *reader) readHeader() (err error) {
 		r.header[r.nheader] = r.unread[0]
 		r.nheader++
 		r.unread = r.unread[1:]
-		if r.frame, _, err = ParseFrameHeader(r.header[:r.nheader]); err != io.ErrUnexpectedEOF {
+		if _, err := r.frame.parse(r.header[:r.nheader]); err != io.ErrUnexpectedEOF {
 			r.nheader = 0
 			return err
 		}
@@ -115,12 +119,17 @@ func (r *reader) take() []byte {
 // unmask copies p, the next bytes of the frame's payload, to dst, unmasked, and
 // counts them as taken.
 func (r *reader) unmask(dst, p []byte) {
-	if r.frame.Masked {
-		Mask(dst, p, r.frame.MaskKey, int(r.frame.Length-r.left)&3)
+	r.frame.unmask(dst, p, int(r.frame.Length-r.left)&3)
+	r.left -= int64(len(p))
+}
+
+// unmask copies p, which begins at offset in the payload of h, to dst, unmasked.
+func (h *FrameHeader) unmask(dst, p []byte, offset int) {
+	if h.Masked {
+		Mask(dst, p, h.MaskKey, offset)
 	} else {
 		copy(dst, p)
 	}
-	r.left -= int64(len(p))
 }
 
 // readPayload takes the next bytes of a data frame's payload into p, which is not
@@ -160,6 +169,34 @@ func (c *Conn) endFrame() (done bool, err error) {
 		err = c.fail(err)
 	}
 	return done, err
+}
+
+// takeWhole appends the next message to dst if it is as most messages are: one
+// frame, not compressed, all of which has arrived. If it is not, or anything is
+// wrong with it, nothing is taken, and assemble will do it justice. Without this an
+// echo of 64 B messages costs 1.5 x as much in the parser and the queue.
+func (c *Conn) takeWhole(dst []byte) (typ MessageType, p []byte, ok bool) {
+	r := &c.in
+	if r.stage != atHeader || r.nheader > 0 || !r.msgs.between() || r.whole != 0 || r.stream != nil {
+		return 0, nil, false
+	}
+	var h FrameHeader
+	n, err := h.parse(r.unread)
+	limit := r.limit.Load()
+	switch {
+	case err != nil, h.Length > int64(len(r.unread)-n), limit >= 0 && h.Length > limit:
+		return 0, nil, false
+	case !h.Fin, h.Opcode != OpText && h.Opcode != OpBinary, h.check(c.role.peer(), false) != nil:
+		return 0, nil, false
+	}
+	end := n + int(h.Length)
+	p = slices.Grow(dst, int(h.Length))[:len(dst)+int(h.Length)]
+	h.unmask(p[len(dst):], r.unread[n:end], 0)
+	if h.Opcode == OpText && !utf8.Valid(p[len(dst):]) {
+		return 0, nil, false
+	}
+	r.unread = r.unread[end:]
+	return MessageType(h.Opcode), p, true
 }
 
 // assemble appends the message in hand, or the next, to partial, until it is whole.

@@ -63,7 +63,7 @@ func (c *Conn) appendPing() (number uint64) {
 	w.pings.last++
 	var data [8]byte
 	binary.BigEndian.PutUint64(data[:], w.pings.last)
-	c.appendFrame(FrameHeader{Fin: true, Opcode: OpPing}, data[:])
+	c.appendFrame(&FrameHeader{Fin: true, Opcode: OpPing}, data[:])
 	return w.pings.last
 }
 
@@ -81,7 +81,7 @@ func (c *Conn) pong(p []byte) {
 		w.pongDue, w.pongData = true, append(w.pongData[:0], p...)
 	default:
 		w.pongDue = false
-		c.appendFrame(FrameHeader{Fin: true, Opcode: OpPong}, p)
+		c.appendFrame(&FrameHeader{Fin: true, Opcode: OpPong}, p)
 	}
 	c.kick(len(c.in.unread) == 0)
 }

@@ -135,7 +135,8 @@ func (c *Conn) writeForm(ctx context.Context, f *form) error {
 func (c *Conn) appendForm(f *form) {
 	c.out.foreign = c.out.foreign || f.head.RSV1
 	if c.role.masks() {
-		c.appendFrame(f.head, f.payload)
+		h := f.head
+		c.appendFrame(&h, f.payload)
 		return
 	}
 	w := &c.out

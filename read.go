@@ -113,6 +113,16 @@ func (c *Conn) AppendMessage(ctx context.Context, dst []byte) (MessageType, []by
 	if err := c.beginRead(ctx); err != nil {
 		return 0, dst, err
 	}
+	if typ, p, ok := c.takeWhole(dst); ok {
+		c.endRead()
+		return typ, p, nil
+	}
+	return c.appendMessage(ctx, dst)
+}
+
+// appendMessage is AppendMessage with the reader role, which it gives back, and a
+// context that is watched.
+func (c *Conn) appendMessage(ctx context.Context, dst []byte) (MessageType, []byte, error) {
 	defer c.endRead()
 	r := &c.in
 	if err := c.discardStream(ctx); err != nil {
@@ -228,10 +238,10 @@ func (c *Conn) CloseRead(ctx context.Context) context.Context {
 // beginRead takes the reader role for a call of the application.
 func (c *Conn) beginRead(ctx context.Context) error {
 	r := &c.in
-	if err := r.ended(); err != nil {
-		return err
-	}
 	if !r.role.tryTake(byApplication) {
+		if err := r.ended(); err != nil {
+			return err
+		}
 		if r.role.holder.Load() == byApplication {
 			return errConcurrentRead
 		}
@@ -302,7 +312,9 @@ func (r *reader) ended() error {
 // the connection, which interrupts them anyhow.
 func (c *Conn) watchRead(ctx context.Context) {
 	if x, ok := ctx.(*requestContext); ok && x.c == c {
-		c.in.watch.off()
+		if c.in.watch.done != nil {
+			c.in.watch.off()
+		}
 		return
 	}
 	c.in.watch.on(ctx, c, (*Conn).interruptRead)

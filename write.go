@@ -107,7 +107,7 @@ func (c *Conn) write(ctx context.Context, typ MessageType, p []byte, deflate boo
 	if len(p) < largeWrite && !deflate {
 		w.mu.Lock()
 		if w.mayAppend(len(p)) {
-			c.appendFrame(FrameHeader{Fin: true, Opcode: Opcode(typ)}, p)
+			c.appendFrame(&FrameHeader{Fin: true, Opcode: Opcode(typ)}, p)
 			c.kick(false)
 			return nil
 		}
@@ -320,7 +320,7 @@ func (c *Conn) writeFrame(ctx context.Context, h FrameHeader, p []byte) error {
 		w.mu.Unlock()
 		return err
 	}
-	c.appendFrame(h, p)
+	c.appendFrame(&h, p)
 	w.open = !h.Fin
 	c.kick(false)
 	return nil
@@ -399,20 +399,20 @@ func (c *Conn) await(ctx context.Context, ready func() (bool, error)) error {
 
 // appendFrame appends a frame to the queue, masked if that is our role; h.Masked,
 // h.MaskKey and h.Length are set here. Called with out.mu held.
-func (c *Conn) appendFrame(h FrameHeader, p []byte) {
+func (c *Conn) appendFrame(h *FrameHeader, p []byte) {
 	w := &c.out
 	before := len(w.queue)
 	w.queue = c.appendFrameTo(growBuffer(w.queue, maxFrameHeader+len(p)), h, p)
 	w.queued += uint64(len(w.queue) - before)
 }
 
-func (c *Conn) appendFrameTo(dst []byte, h FrameHeader, p []byte) []byte {
+func (c *Conn) appendFrameTo(dst []byte, h *FrameHeader, p []byte) []byte {
 	h.Length = int64(len(p))
 	if !c.role.masks() {
-		return append(AppendFrameHeader(dst, h), p...)
+		return append(h.append(dst), p...)
 	}
 	h.Masked, h.MaskKey = true, newMaskKey()
-	dst = AppendFrameHeader(dst, h)
+	dst = h.append(dst)
 	n := len(dst)
 	dst = dst[:n+len(p)]
 	Mask(dst[n:], p, h.MaskKey, 0)
@@ -423,7 +423,7 @@ func (c *Conn) appendFrameTo(dst []byte, h FrameHeader, p []byte) []byte {
 // Called with out.mu held.
 func (c *Conn) appendClose(code StatusCode, reason string) {
 	var buf [maxControlPayload]byte
-	c.appendFrame(FrameHeader{Fin: true, Opcode: OpClose}, appendClosePayload(buf[:0], code, reason))
+	c.appendFrame(&FrameHeader{Fin: true, Opcode: OpClose}, appendClosePayload(buf[:0], code, reason))
 	c.out.closing.sent = true
 }
 
