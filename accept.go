@@ -23,6 +23,8 @@ type HandshakeError struct {
 	Body       []byte      // the first KiB of the body that has come; nil for a server
 	Reason     string      // in words
 	Err        error       // what caused it, or nil
+
+	kind string // by which a Server counts it
 }
 
 func (e *HandshakeError) Error() string {
@@ -37,6 +39,9 @@ func (e *HandshakeError) Unwrap() error { return e.Err }
 
 func (e *HandshakeError) text() string {
 	status := strings.TrimSpace(fmt.Sprintf("%d %s", e.StatusCode, http.StatusText(e.StatusCode)))
+	if e.Reason == "" {
+		return status
+	}
 	return status + ": " + e.Reason
 }
 
@@ -47,11 +52,27 @@ func (e *HandshakeError) text() string {
 // It is refused, with a status and a text that says why, if it is not a valid
 // WebSocket handshake, or comes from another origin than Options.CheckOrigin
 // allows. After an error w has been replied to: the handler only has to return.
+//
+// When the http.Server that r comes from is shut down ([http.Server.Shutdown]), the
+// connection is too, with [StatusGoingAway]; that is not waited for.
 func Accept(w http.ResponseWriter, r *http.Request, opts *Options) (*Conn, error) {
+	return accept(w, r, opts, nil)
+}
+
+// accept is Accept, but that admit may refuse a handshake with which nothing else is
+// wrong.
+func accept(w http.ResponseWriter, r *http.Request, opts *Options, admit func(*http.Request) *HandshakeError) (*Conn, error) {
 	if opts == nil {
 		opts = new(Options)
 	}
 	response, agreed, refusal := answer(w, r, opts)
+	site := rosterOf(r)
+	if refusal == nil && site.isDown() {
+		refusal = goingDown()
+	}
+	if refusal == nil && admit != nil {
+		refusal = admit(r)
+	}
 	if refusal != nil {
 		return nil, reply(w, refusal)
 	}
@@ -63,7 +84,9 @@ func Accept(w http.ResponseWriter, r *http.Request, opts *Options) (*Conn, error
 		nc.Close()
 		return nil, fmt.Errorf("websocket: writing the answer to a handshake: %w", err)
 	}
-	return openConn(nc, server, opts, agreed, buffered), nil
+	c := openConn(nc, server, opts, agreed, buffered)
+	site.add(c)
+	return c, nil
 }
 
 // IsUpgrade reports whether r asks for a WebSocket, for a handler that serves
@@ -136,7 +159,7 @@ func hijack(w http.ResponseWriter) (net.Conn, []byte, *HandshakeError) {
 	nc, rw, err := http.NewResponseController(w).Hijack()
 	if errors.Is(err, http.ErrNotSupported) {
 		refusal := refuse(http.StatusNotImplemented, "the server cannot hand over the connection: a WebSocket needs HTTP/1.1 and a ResponseWriter that is an http.Hijacker, or has an Unwrap method that leads to one; http.TimeoutHandler's is not, nor is one of HTTP/2")
-		refusal.Err = fmt.Errorf("%T: %w", w, err)
+		refusal.Err, refusal.kind = fmt.Errorf("%T: %w", w, err), refusedFault
 		return nil, nil, refusal
 	}
 	if err != nil {
@@ -173,7 +196,7 @@ func send(nc net.Conn, response []byte, opts *Options) error {
 // only our caller of the cause.
 func failure(err error) *HandshakeError {
 	refusal := refuse(http.StatusInternalServerError, "the server cannot complete the handshake")
-	refusal.Err = err
+	refusal.Err, refusal.kind = err, refusedFault
 	return refusal
 }
 
@@ -236,8 +259,10 @@ func checkOrigin(r *http.Request, allowed func(*http.Request) bool) *HandshakeEr
 	if !hasOrigin(r) || len(r.Header[fieldOrigin]) == 1 && allowed(r) {
 		return nil
 	}
-	return refuse(http.StatusForbidden, "pages of origin %s may not connect to host %.80q; a server that expects them says so with Options.CheckOrigin, for instance AllowOrigins(%s)",
+	refusal := refuse(http.StatusForbidden, "pages of origin %s may not connect to host %.80q; a server that expects them says so with Options.CheckOrigin, for instance AllowOrigins(%s)",
 		show(r.Header[fieldOrigin]), r.Host, show(r.Header[fieldOrigin]))
+	refusal.kind = refusedOrigin
+	return refusal
 }
 
 func hasOrigin(r *http.Request) bool { return len(r.Header[fieldOrigin]) > 0 }

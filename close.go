@@ -82,6 +82,17 @@ func (e *CloseError) Error() string {
 	return fmt.Sprintf("websocket: closed by the peer with %v: %q", e.Code, e.Reason)
 }
 
+// isNormalClose reports whether err is the peer's Close frame that ends a connection
+// as it should: with 1000, 1001, or no status code, which is how a page closes that
+// gives none.
+func isNormalClose(err error) bool {
+	var e *CloseError
+	if !errors.As(err, &e) {
+		return false
+	}
+	return e.Code == StatusNormalClosure || e.Code == StatusGoingAway || e.Code == StatusNoStatus
+}
+
 // A ProtocolError tells what the peer did against the protocol. The connection
 // has failed (RFC 6455 7.1.7), and the peer was told Code and Reason.
 type ProtocolError struct {
@@ -198,6 +209,7 @@ func parseClosePayload(p []byte) (*CloseError, error) {
 // that was sent and the one that was received. All else follows from these two.
 type closing struct {
 	sent     bool
+	code     StatusCode // that was sent
 	received *CloseError
 }
 

@@ -31,6 +31,7 @@ type Conn struct {
 
 	end  atomic.Pointer[error] // why the connection has ended
 	life atomic.Pointer[lifetime]
+	site *roster // of the http.Server that it came from, or nil; guarded by out.mu
 
 	handlers atomic.Pointer[bridge.Handlers] // of a compatibility package, or nil
 
@@ -358,7 +359,7 @@ func (c *Conn) finish(by time.Time) {
 	}
 	c.nc.Close()
 	if !role {
-		c.in.role.take(context.Background(), byFinish, nil, nil) // whoever reads gets an error now
+		c.takeReader(context.Background()) // whoever reads gets an error now
 	}
 	c.in.release()
 	c.in.watch.off()
@@ -369,7 +370,9 @@ func (c *Conn) finish(by time.Time) {
 		w.watch.off()
 	}
 	w.wake()
+	site := c.site
 	w.mu.Unlock()
+	site.remove(c)
 }
 
 // cut closes the socket of nc, without a word of any protocol above it: of TLS, and
@@ -395,7 +398,7 @@ func (c *Conn) linger(ctx context.Context, by time.Time, complete bool) (role bo
 		}
 	}
 	c.interruptRead()
-	if !c.in.role.take(ctx, byFinish, nil, nil) {
+	if !c.takeReader(ctx) {
 		return false
 	}
 	buf := getSmallBuffer()
@@ -407,6 +410,24 @@ func (c *Conn) linger(ctx context.Context, by time.Time, complete bool) (role bo
 		}
 	}
 	return true
+}
+
+// takeReader takes the reader role for finish, which never gives it back, and
+// publishes what has come, all at once unless somebody else has the role.
+func (c *Conn) takeReader(ctx context.Context) bool {
+	r := &c.in
+	c.out.mu.Lock()
+	taken := r.role.tryTake(byFinish)
+	if taken {
+		c.out.received = r.traffic
+	}
+	c.out.mu.Unlock()
+	if !taken {
+		if taken = r.role.take(ctx, byFinish, nil, nil); taken {
+			c.publish()
+		}
+	}
+	return taken
 }
 
 // grace lets a reader come to the end of what the peer has sent before a write

@@ -49,6 +49,13 @@
 // [ErrMessageTooBig] a message beyond the read limit, [net.ErrClosed] our own
 // Close, and a [*HandshakeError] an opening handshake that was refused.
 //
+// # Operation
+//
+// A [Server] limits ([Server.MaxConns]), refuses ([Server.Admit]), logs and counts
+// ([Server.Stats]) its connections, and shuts them down ([Server.Shutdown]); of a
+// single one [Conn.Stats] tells. [http.Server.Shutdown] closes all connections that
+// have come through it, with [StatusGoingAway].
+//
 // # Terms
 //
 //   - A frame is the unit of the wire (RFC 6455 5.2): [FrameHeader], [Opcode],

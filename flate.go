@@ -181,10 +181,10 @@ func (c *Conn) writeDeflated(ctx context.Context, h FrameHeader, p []byte) error
 	var err error
 	if len(buf) < len(p) {
 		h.RSV1 = true
-		err = c.writePacked(ctx, h, buf)
+		err = c.writePacked(ctx, h, buf, len(p))
 	} else {
 		c.flate.deflater.Undo()
-		err = c.writeFrame(ctx, h, p)
+		err = c.writeFrame(ctx, h, p, len(p))
 	}
 	if err != nil {
 		c.undoDeflated()
@@ -222,11 +222,11 @@ func (c *Conn) undoDeflated() {
 // deflateSlack is the room that a compressor asks for beyond the size of a message.
 const deflateSlack = 64
 
-// writePacked sends a frame of compressed data, with the turn in hand. That does
-// not wait for room but if the frame is large.
-func (c *Conn) writePacked(ctx context.Context, h FrameHeader, p []byte) error {
+// writePacked sends a frame of compressed data, a message that had size bytes, with
+// the turn in hand. That does not wait for room but if the frame is large.
+func (c *Conn) writePacked(ctx context.Context, h FrameHeader, p []byte, size int) error {
 	if len(p) >= largeWrite {
-		return c.writeLarge(ctx, h, p)
+		return c.writeLarge(ctx, h, p, size)
 	}
 	w := &c.out
 	w.mu.Lock()
@@ -235,6 +235,7 @@ func (c *Conn) writePacked(ctx context.Context, h FrameHeader, p []byte) error {
 		return w.err
 	}
 	c.appendFrame(&h, p)
+	w.count(true, size)
 	w.open = false
 	c.kick(false)
 	return nil
@@ -248,15 +249,16 @@ func (m *messageWriter) deflate(p []byte, fin bool) error {
 	for d := m.c.flate.deflater; ; {
 		n := min(len(p), largeBuffer/4)
 		m.packed, p = d.Append(m.packed, p[:n]), p[n:]
+		m.size += n
 		last := fin && len(p) == 0
 		if last {
 			m.packed = d.Flush(m.packed)
 		}
 		if last || len(m.packed) >= largeBuffer/8 {
-			if err := m.frame(m.packed, last); err != nil {
+			if err := m.frame(m.packed, last, m.size); err != nil {
 				return err
 			}
-			m.packed = m.packed[:0]
+			m.packed, m.size = m.packed[:0], 0
 		}
 		if len(p) == 0 {
 			return nil

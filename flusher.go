@@ -183,7 +183,7 @@ func (c *Conn) wrote(n int, err error) {
 
 // writeLarge sends a data frame from the caller's memory, with the turn in hand:
 // it waits for the flusher role and is the flusher for this one frame.
-func (c *Conn) writeLarge(ctx context.Context, h FrameHeader, p []byte) error {
+func (c *Conn) writeLarge(ctx context.Context, h FrameHeader, p []byte, size int) error {
 	w := &c.out
 	w.mu.Lock()
 	c.kick(true) // what was written before goes first
@@ -204,6 +204,11 @@ func (c *Conn) writeLarge(ctx context.Context, h FrameHeader, p []byte) error {
 
 	w.mu.Lock()
 	w.inFlight = 0
+	w.queued += uint64(n)
+	w.written += uint64(n)
+	if err == nil {
+		w.count(h.Fin, size)
+	}
 	if err != nil && (n > 0 || err != ctx.Err() || !c.traits.resumes) {
 		c.breakOff(fmt.Errorf("websocket: write failed: %w", err))
 		err = w.err

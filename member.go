@@ -36,10 +36,11 @@ type pass struct {
 // A block is all messages of a pass, as servers of one packing send them.
 type block struct {
 	packing
-	frames  []byte // nil until the pass needs them
-	foreign bool   // some of them are compressed
-	scratch []byte // memory for frames
-	kept    bool   // a member has kept a part of it
+	frames  []byte  // nil until the pass needs them
+	traffic Traffic // what they count for, but for Wire
+	foreign bool    // some of them are compressed
+	scratch []byte  // memory for frames
+	kept    bool    // a member has kept a part of it
 }
 
 // block returns the messages for members of a packing.
@@ -58,10 +59,12 @@ func (p *pass) block(how packing) *block {
 
 // gather puts the messages together.
 func (b *block) gather(messages []broadcast) {
-	b.frames = b.scratch[:0]
+	b.frames, b.traffic = b.scratch[:0], Traffic{}
 	for _, x := range messages {
 		f := x.m.form(b.packing)
 		b.foreign = b.foreign || f.head.RSV1
+		b.traffic.Messages++
+		b.traffic.Bytes += uint64(f.size)
 		if len(messages) == 1 {
 			b.frames = f.frame
 			return
@@ -100,6 +103,7 @@ func (p *pass) give(m *member) (missed int, closed bool) {
 	}
 	if !p.except && m.since <= p.first && c.takesShared() {
 		w.foreign = w.foreign || b.foreign
+		w.traffic.add(b.traffic)
 		b.kept = c.tryShared(b.frames) || b.kept
 		return 0, false
 	}
@@ -273,6 +277,7 @@ func (c *Conn) refill() (done bool) {
 		case len(w.queue) == 0 && !c.role.masks() && (alone || len(f.payload) >= largeWrite):
 			w.nextBehind()
 			w.foreign = w.foreign || f.head.RSV1
+			w.count(true, f.size)
 			w.take(f.frame)
 			return true
 		}

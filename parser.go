@@ -167,6 +167,8 @@ func (c *Conn) endFrame() (done bool, err error) {
 	done, err = c.in.msgs.endFrame()
 	if err != nil {
 		err = c.fail(err)
+	} else if done {
+		c.in.traffic.message(c.in.msgs.size)
 	}
 	return done, err
 }
@@ -196,6 +198,7 @@ func (c *Conn) takeWhole(dst []byte) (typ MessageType, p []byte, ok bool) {
 		return 0, nil, false
 	}
 	r.unread = r.unread[end:]
+	r.traffic.message(h.Length)
 	return MessageType(h.Opcode), p, true
 }
 

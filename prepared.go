@@ -33,6 +33,7 @@ type packedForm struct {
 type form struct {
 	head    FrameHeader // less length and mask
 	payload []byte      // the end of frame
+	size    int         // of the message, not compressed
 	frame   []byte      // the whole of it, as a server sends it
 }
 
@@ -40,11 +41,12 @@ type form struct {
 // nor binary is for those to report who are asked to send the message.
 func NewPreparedMessage(typ MessageType, p []byte) *PreparedMessage {
 	m := &PreparedMessage{typ: typ}
-	m.plain.set(FrameHeader{Fin: true, Opcode: Opcode(typ)}, p)
+	m.plain.set(FrameHeader{Fin: true, Opcode: Opcode(typ)}, p, len(p))
 	return m
 }
 
-func (f *form) set(h FrameHeader, p []byte) {
+func (f *form) set(h FrameHeader, p []byte, size int) {
+	f.size = size
 	f.head, h.Length = h, int64(len(p))
 	head := AppendFrameHeader(make([]byte, 0, maxFrameHeader), h)
 	f.frame = bytes.Join([][]byte{head, p}, nil)
@@ -80,7 +82,7 @@ func (m *PreparedMessage) pack(how packing) *form {
 	f := new(form)
 	h := m.plain.head
 	h.RSV1 = true
-	f.set(h, p)
+	f.set(h, p, len(plain))
 	return f
 }
 
@@ -113,7 +115,7 @@ func (c *Conn) WritePrepared(ctx context.Context, m *PreparedMessage) error {
 		if f.head.RSV1 {
 			c.flate.deflater.Forget()
 		}
-		return c.writeLarge(ctx, f.head, f.payload)
+		return c.writeLarge(ctx, f.head, f.payload, f.size)
 	}
 	return c.writeForm(ctx, f)
 }
@@ -134,6 +136,7 @@ func (c *Conn) writeForm(ctx context.Context, f *form) error {
 // appendForm appends a frame to the queue. Called with out.mu held.
 func (c *Conn) appendForm(f *form) {
 	c.out.foreign = c.out.foreign || f.head.RSV1
+	c.out.count(true, f.size)
 	if c.role.masks() {
 		h := f.head
 		c.appendFrame(&h, f.payload)

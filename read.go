@@ -35,8 +35,9 @@ type reader struct {
 	landed int    // bytes that it has put there
 	packed []byte // of a compressed frame, in block: unmasked and not inflated yet
 
-	large bool  // the next block is a large one
-	spare uint8 // large blocks in a row that a small one would have done for
+	traffic Traffic // what has come
+	large   bool    // the next block is a large one
+	spare   uint8   // large blocks in a row that a small one would have done for
 
 	// The frame in hand.
 	stage   stage
@@ -86,6 +87,7 @@ var (
 func (r *reader) init(opts *Options, buffered []byte) {
 	r.limit.Store(opts.readLimit())
 	r.unread = buffered
+	r.traffic.Wire = uint64(len(buffered))
 }
 
 // SetReadLimit sets the size in bytes of the largest message that is read, as
@@ -383,6 +385,7 @@ func (c *Conn) fill(ctx context.Context) error {
 	r := &c.in
 	r.release()
 	c.flushGathered()
+	c.publish()
 	for idle := 0; ; idle++ {
 		n, err := c.t.read(r)
 		if n > 0 {
@@ -404,6 +407,7 @@ func (c *Conn) fill(ctx context.Context) error {
 
 // filled counts n bytes that a fill has brought.
 func (r *reader) filled(n int) {
+	r.traffic.Wire += uint64(n)
 	if r.target != nil {
 		r.landed, r.target = n, nil
 		return

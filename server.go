@@ -1,9 +1,15 @@
 package websocket
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"log"
+	"log/slog"
+	"net"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -42,7 +48,7 @@ func (h Handler) serve(c *Conn, r *http.Request, s *Server) {
 	code := StatusInternalError
 	defer func() {
 		if code == StatusInternalError {
-			logPanic(hs, c, recover())
+			s.logPanic(hs, c, recover())
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), handlerShutdownTimeout)
 		defer cancel()
@@ -55,9 +61,13 @@ func (h Handler) serve(c *Conn, r *http.Request, s *Server) {
 	code = StatusNormalClosure
 }
 
-// logPanic logs a panic where net/http would have.
-func logPanic(hs *http.Server, c *Conn, reason any) {
+// logPanic logs a panic, if there is no Logger where net/http would have.
+func (s *Server) logPanic(hs *http.Server, c *Conn, reason any) {
 	if reason == nil || reason == http.ErrAbortHandler {
+		return
+	}
+	if s != nil && s.Logger != nil {
+		s.Logger.Error("panic in a WebSocket handler", "remote", c.RemoteAddr(), "panic", fmt.Sprint(reason), "stack", string(debug.Stack()))
 		return
 	}
 	logf := log.Printf
@@ -96,38 +106,66 @@ func (x *requestContext) Value(key any) any {
 }
 
 // A Server is an [http.Handler] that serves connections with a Handler, and knows
-// them: it can shut them down. A Server must not be copied after its first use,
-// nor its fields changed.
+// them: it can limit, count and shut them down. A Server must not be copied after
+// its first use, nor its fields changed.
 type Server struct {
 	Options Options
 	Handler Handler
 
+	// MaxConns is how many connections there may be at a time, and MaxConnsPerAddr
+	// how many from one address, each counted from its handshake until its function
+	// has returned. What comes beyond is refused with 503 (Service Unavailable). 0
+	// stands for no limit.
+	//
+	// The address is that of http.Request.RemoteAddr without the port, and of IPv6 the
+	// first 64 bits, since that is the least that one customer gets. Behind a proxy it
+	// is the proxy's, for everybody, unless a middleware sets RemoteAddr to what the
+	// proxy tells. What is not an IP address is not limited.
+	MaxConns, MaxConnsPerAddr int
+
+	// Admit may refuse a handshake with which nothing else is wrong, before it is
+	// answered, by returning an error: the client gets StatusCode, Header and Reason
+	// of a [*HandshakeError], with a status from 300 to 599, and 403 (Forbidden)
+	// without a reason for any other. nil admits everybody. It is called by many
+	// goroutines at once.
+	Admit func(*http.Request) error
+
+	// Logger is told of handshakes that are refused (at level Warn), of connections
+	// that end in another way than by a closing handshake or our own Close (Info),
+	// and of panics (Error). If it is nil, panics are logged by the http.Server's
+	// ErrorLog, and nothing else is.
+	Logger *slog.Logger
+
 	mu      sync.Mutex
-	conns   map[*Conn]struct{} // those whose functions run
-	serving int                // handshakes and functions that have begun and not ended
-	down    bool               // by Shutdown or Close
-	empty   chan struct{}      // closed when it is down and serving is 0; nil until somebody waits
+	conns   map[*Conn]netip.Addr // those whose functions run, and where they come from
+	addrs   map[netip.Addr]int   // how many come from there; kept if that is limited
+	serving int                  // handshakes and functions that have begun and not ended
+	down    bool                 // by Shutdown or Close
+	empty   chan struct{}        // closed when it is down and serving is 0; nil until somebody waits
+	past    ServerStats          // of connections that have ended, and of handshakes
 }
 
 // ServeHTTP accepts the handshake with s.Options and runs s.Handler, as described
 // at [Handler]. While the server is shut down it replies with 503.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !s.begin() {
-		http.Error(w, "this WebSocket server is shutting down", http.StatusServiceUnavailable)
+	addr := s.limitedAddr(r)
+	if refusal := s.begin(addr); refusal != nil {
+		s.refused(r, reply(w, refusal))
 		return
 	}
 	handed := false
 	defer func() {
 		if !handed {
-			s.end()
+			s.end(addr)
 		}
 	}()
-	c, err := Accept(w, r, &s.Options)
+	c, err := accept(w, r, &s.Options, s.admit)
 	if err != nil {
+		s.refused(r, err)
 		return
 	}
 	handed = true
-	if s.add(c) {
+	if s.add(c, addr) {
 		go s.Handler.serve(c, r, s)
 	} else { // it went down during the handshake
 		go goodbye.serve(c, r, s)
@@ -139,23 +177,69 @@ var goodbye Handler = func(c *Conn, r *http.Request) {
 	c.Shutdown(r.Context(), StatusGoingAway, "")
 }
 
-// begin takes a place for a handshake and the function after it. It is taken
-// before the handshake, so that Shutdown waits for both.
-func (s *Server) begin() bool {
+// limitedAddr returns the address to which MaxConnsPerAddr applies, the zero Addr
+// for none.
+func (s *Server) limitedAddr(r *http.Request) netip.Addr {
+	if s.MaxConnsPerAddr <= 0 {
+		return netip.Addr{}
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		host = r.RemoteAddr // a middleware may know no port
+	}
+	addr, _ := netip.ParseAddr(host)
+	addr = addr.Unmap().WithZone("")
+	if addr.Is6() {
+		prefix, _ := addr.Prefix(64)
+		addr = prefix.Addr()
+	}
+	return addr
+}
+
+// begin takes a place for a handshake from addr and the function after it. It is
+// taken before the handshake, so that Shutdown waits for both, and handshakes that
+// come at the same time do not exceed a limit together.
+func (s *Server) begin(addr netip.Addr) *HandshakeError {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.down {
-		return false
+	switch {
+	case s.down:
+		return goingDown()
+	case s.MaxConns > 0 && s.serving >= s.MaxConns:
+		return unavailable(refusedLimit, "there are as many WebSocket connections as this server takes (Server.MaxConns)")
+	case addr.IsValid() && s.addrs[addr] >= s.MaxConnsPerAddr:
+		return unavailable(refusedAddrLimit, "there are as many WebSocket connections from your address as this server takes (Server.MaxConnsPerAddr)")
 	}
 	s.serving++
-	return true
+	if addr.IsValid() {
+		if s.addrs == nil {
+			s.addrs = make(map[netip.Addr]int)
+		}
+		s.addrs[addr]++
+	}
+	return nil
+}
+
+// unavailable is a refusal with 503. There is no Retry-After in it, since nobody
+// knows.
+func unavailable(kind, reason string) *HandshakeError {
+	return &HandshakeError{StatusCode: http.StatusServiceUnavailable, Reason: reason, kind: kind}
+}
+
+func goingDown() *HandshakeError {
+	return unavailable(refusedShutdown, "this WebSocket server is shutting down")
 }
 
 // end gives the place back.
-func (s *Server) end() {
+func (s *Server) end(addr netip.Addr) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.serving--
+	if addr.IsValid() {
+		if s.addrs[addr]--; s.addrs[addr] == 0 {
+			delete(s.addrs, addr)
+		}
+	}
 	s.signal()
 }
 
@@ -167,32 +251,78 @@ func (s *Server) signal() {
 	}
 }
 
-func (s *Server) add(c *Conn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.down {
-		return false
+// admit asks s.Admit.
+func (s *Server) admit(r *http.Request) *HandshakeError {
+	if s.Admit == nil {
+		return nil
 	}
-	if s.conns == nil {
-		s.conns = make(map[*Conn]struct{})
+	err := s.Admit(r)
+	if err == nil {
+		return nil
 	}
-	s.conns[c] = struct{}{}
-	return true
+	refusal := &HandshakeError{StatusCode: http.StatusForbidden, Reason: "the server does not admit this client", Err: err}
+	if e := (*HandshakeError)(nil); errors.As(err, &e) {
+		*refusal = *e
+		if e.StatusCode < 300 || e.StatusCode > 599 {
+			refusal = failure(fmt.Errorf("the status of a refusal by Server.Admit is from 300 to 599, and not %d: %w", e.StatusCode, err))
+		}
+	}
+	refusal.kind = refusedAdmit
+	return refusal
 }
 
-func (s *Server) remove(c *Conn) {
+// refused counts and logs a handshake that has become no connection.
+func (s *Server) refused(r *http.Request, err error) {
+	kind := refusedFault
+	if refusal := (*HandshakeError)(nil); errors.As(err, &refusal) {
+		kind = cmp.Or(refusal.kind, refusedHandshake)
+	}
 	s.mu.Lock()
-	delete(s.conns, c)
+	increment(&s.past.Refused, kind)
 	s.mu.Unlock()
-	s.end()
+	if s.Logger != nil {
+		s.Logger.Warn("WebSocket handshake refused", "remote", r.RemoteAddr, "path", r.URL.Path, "kind", kind, "error", err)
+	}
+}
+
+func (s *Server) add(c *Conn, addr netip.Addr) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.past.Accepted++
+	if s.conns == nil {
+		s.conns = make(map[*Conn]netip.Addr)
+	}
+	s.conns[c] = addr
+	return !s.down
+}
+
+// remove takes a connection out whose function has returned and which is closed.
+func (s *Server) remove(c *Conn) {
+	stats := c.Stats()
+	s.mu.Lock()
+	addr := s.conns[c]
+	delete(s.conns, c)
+	s.past.ended(stats)
+	s.mu.Unlock()
+	if cause := c.cause(); s.Logger != nil && !ordinary(cause) {
+		s.Logger.Info("WebSocket connection ended", "remote", c.RemoteAddr(), "error", cause)
+	}
+	s.end(addr)
+}
+
+// ordinary reports whether err is an end of a connection of which nothing need be
+// said.
+func ordinary(err error) bool {
+	return isNormalClose(err) || errors.Is(err, net.ErrClosed)
 }
 
 // Shutdown makes the closing handshake with every connection, with
 // [StatusGoingAway], and waits for their functions to return. When ctx ends first
 // it closes the connections that are left, and returns the context's error
 // without waiting for their functions any longer. New handshakes are refused from
-// now on. It is for all connections what [http.Server.Shutdown] is for requests,
-// which does not know of them.
+// now on. It is for all connections what [http.Server.Shutdown] is for requests;
+// that tells connections to close, too, but waits neither for them nor for their
+// functions.
 func (s *Server) Shutdown(ctx context.Context) error {
 	conns, empty := s.stop()
 	for _, c := range conns {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"runtime"
@@ -85,19 +86,27 @@ func (s *site) connect(room int) *rawPeer {
 }
 
 // shake makes the opening handshake on it, and returns the response's status.
-func (p *rawPeer) shake() int {
+func (p *rawPeer) shake(lines ...string) int {
 	p.t.Helper()
-	p.write([]byte(handshake()))
+	resp, _ := p.ask(handshake(lines...))
+	return resp.StatusCode
+}
+
+// ask sends a request and returns the response, and its body unless that is a 101.
+func (p *rawPeer) ask(request string) (resp *http.Response, body string) {
+	p.t.Helper()
+	p.write([]byte(request))
 	br := bufio.NewReader(p.nc)
 	resp, err := http.ReadResponse(br, nil)
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
-		io.Copy(io.Discard, resp.Body)
+		b, _ := io.ReadAll(resp.Body)
+		body = string(b)
 	}
 	p.rest, _ = br.Peek(br.Buffered())
-	return resp.StatusCode
+	return resp, body
 }
 
 // visit makes a connection to the site, which should be accepted.
@@ -416,7 +425,7 @@ func TestServerLeaksNothing(t *testing.T) {
 			}
 			c.WriteMessage(r.Context(), typ, p)
 		}
-	}}
+	}, MaxConns: 20, MaxConnsPerAddr: 20}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -468,4 +477,201 @@ func TestServerLeaksNothing(t *testing.T) {
 	clients.Wait()
 	hs.Close()
 	<-served
+	stats := server.Stats()
+	if stats.Open != 0 || stats.Accepted != 20 || stats.Received.Messages != 20 || stats.Sent.Messages != 20 {
+		t.Errorf("20 connections with a message each way have ended: %+v", stats)
+	}
+	if len(server.addrs) > 0 {
+		t.Errorf("addresses should be forgotten: %v", server.addrs)
+	}
+}
+
+// from is a middleware that knows where a request comes from.
+func from(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.RemoteAddr = r.Header.Get("X-From")
+		h.ServeHTTP(w, r)
+	})
+}
+
+// What comes beyond a limit is refused with 503, until somebody leaves.
+func TestServerLimits(t *testing.T) {
+	wait := func(c *Conn, r *http.Request) { readErr(c) }
+	bubble(t, "in all", func(t *testing.T) {
+		server := &Server{MaxConns: 3, Handler: wait}
+		s := newSite(t, server)
+		peers := []*rawPeer{s.visit(), s.visit(), s.visit()}
+		for range 3 {
+			resp, body := s.connect(1 << 20).ask(handshake())
+			if resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(body, "Server.MaxConns)") {
+				t.Errorf("the fourth connection of three should be refused with 503, which names the option, and is with %d: %s", resp.StatusCode, body)
+			}
+		}
+		peers[0].send(closeF(1000, ""))
+		time.Sleep(time.Second)
+		synctest.Wait()
+		s.visit()
+		if got := server.Stats(); got.Open != 3 || got.Accepted != 4 || got.Refused["limit"] != 3 {
+			t.Errorf("%+v", got)
+		}
+	})
+	bubble(t, "handshakes count", func(t *testing.T) {
+		s := newSite(t, &Server{MaxConns: 1, Handler: wait})
+		s.connect(1).write([]byte(handshake())) // the answer does not fit
+		synctest.Wait()
+		if status := s.connect(1 << 20).shake(); status != http.StatusServiceUnavailable {
+			t.Errorf("a handshake is under way: the next should be refused with 503, and is with %d", status)
+		}
+		time.Sleep(time.Minute) // it has failed
+		s.visit()
+	})
+	bubble(t, "for an address", func(t *testing.T) {
+		server := &Server{MaxConnsPerAddr: 2, Handler: wait}
+		s := newSite(t, from(server))
+		visit := func(addr string, want int) *rawPeer {
+			t.Helper()
+			p := s.connect(1 << 20)
+			if status := p.shake("X-From: " + addr); status != want {
+				t.Errorf("%q should be answered with %d, and is with %d", addr, want, status)
+			}
+			return p
+		}
+		first := visit("192.0.2.1:1", 101)
+		visit("192.0.2.1:2", 101)
+		visit("192.0.2.1:3", 503)
+		visit("192.0.2.1", 503)            // without a port
+		visit("[::ffff:192.0.2.1]:4", 503) // the same in IPv6
+		visit("192.0.2.2:1", 101)
+		visit("[2001:db8::1]:1", 101)
+		visit("[2001:db8::ffff:2]:1", 101)
+		visit("[2001:db8::3]:1", 503) // the same customer's
+		visit("[2001:db8:0:1::1]:1", 101)
+		visit("[fe80::1%eth0]:1", 101)
+		visit("[fe80::2%eth1]:1", 101)
+		visit("[fe80::1]:1", 503)
+		for range 3 {
+			visit("@", 101) // no address: a proxy's Unix socket
+		}
+		first.send(closeF(1000, ""))
+		time.Sleep(time.Second)
+		synctest.Wait()
+		visit("192.0.2.1:5", 101)
+		visit("192.0.2.1:6", 503)
+		if got := server.Stats().Refused["address"]; got != 6 {
+			t.Errorf("6 were refused because of their address, and %d are counted", got)
+		}
+	})
+	bubble(t, "what is refused takes no place", func(t *testing.T) {
+		server := &Server{MaxConns: 1, MaxConnsPerAddr: 1, Handler: wait}
+		s := newSite(t, from(server))
+		for range 3 {
+			if status := s.connect(1<<20).shake("X-From: 192.0.2.1:1", "Origin: https://example.org"); status != http.StatusForbidden {
+				t.Errorf("a foreign origin is answered with %d", status)
+			}
+		}
+		if status := s.connect(1 << 20).shake("X-From: 192.0.2.1:1"); status != http.StatusSwitchingProtocols {
+			t.Errorf("the place should be free, and the answer is %d", status)
+		}
+	})
+}
+
+// Admit refuses with the status that it likes, handshakes with which nothing else is
+// wrong.
+func TestServerAdmit(t *testing.T) {
+	forbidden := errors.New("the database says no")
+	var result error
+	asked := 0
+	server := &Server{
+		Handler: func(c *Conn, r *http.Request) { readErr(c) },
+		Admit: func(r *http.Request) error {
+			asked++
+			if r.URL.Path != "/chat" {
+				return errors.New("not the request")
+			}
+			return result
+		},
+	}
+	for _, tc := range []struct {
+		result error
+		status int
+		body   string
+		header string
+	}{
+		{nil, 101, "", ""},
+		{&HandshakeError{StatusCode: 401, Header: http.Header{"Www-Authenticate": {"Basic"}}, Reason: "who are you?"}, 401, "401 Unauthorized: who are you?", "Basic"},
+		{fmt.Errorf("wrapped: %w", &HandshakeError{StatusCode: 429}), 429, "429 Too Many Requests", ""},
+		{&HandshakeError{StatusCode: 307, Header: http.Header{"Location": {"/there"}}, Reason: "there"}, 307, "307 Temporary Redirect: there", ""},
+		{forbidden, 403, "403 Forbidden: the server does not admit this client", ""},
+		{&HandshakeError{StatusCode: 200, Reason: "mistake"}, 500, "500 Internal Server Error: the server cannot complete the handshake", ""},
+		{&HandshakeError{Reason: "mistake"}, 500, "500 Internal Server Error: the server cannot complete the handshake", ""},
+	} {
+		bubble(t, fmt.Sprint(tc.result), func(t *testing.T) {
+			result = tc.result
+			resp, body := newSite(t, server).connect(1 << 20).ask(handshake())
+			if resp.StatusCode != tc.status || strings.TrimSpace(body) != tc.body || resp.Header.Get("Www-Authenticate") != tc.header {
+				t.Errorf("the answer should be %d %q, and is %d %q, %v", tc.status, tc.body, resp.StatusCode, body, resp.Header)
+			}
+		})
+	}
+	bubble(t, "what is wrong anyhow", func(t *testing.T) {
+		before := asked
+		s := newSite(t, server)
+		s.connect(1 << 20).shake("Origin: https://example.org")
+		s.connect(1 << 20).ask("GET /chat HTTP/1.1\r\nHost: example.com\r\n\r\n")
+		if asked != before {
+			t.Error("Admit should not be asked")
+		}
+	})
+	if got := server.Stats().Refused; got["admit"] != 6 || got["origin"] != 1 || got["handshake"] != 1 {
+		t.Errorf("refusals should be counted by reason: %v", got)
+	}
+}
+
+// The Logger is told of what an operator wants to know.
+func TestServerLogger(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		var log strings.Builder
+		server := &Server{
+			Logger:  slog.New(slog.NewTextHandler(&log, nil)),
+			Handler: func(c *Conn, r *http.Request) { readErr(c) },
+		}
+		s := newSite(t, server)
+		wantLog := func(why string, want ...string) {
+			t.Helper()
+			time.Sleep(time.Minute + time.Second)
+			synctest.Wait()
+			for _, w := range want {
+				if !strings.Contains(log.String(), w) {
+					t.Errorf("%s: the log should have %q, and is %s", why, w, log.String())
+				}
+			}
+			if len(want) == 0 && log.Len() > 0 {
+				t.Errorf("%s: nothing should be logged, and it is %s", why, log.String())
+			}
+			if logged := s.logged(); logged != "" {
+				t.Errorf("the http.Server's log should have nothing: %s", logged)
+			}
+			log.Reset()
+		}
+		for _, code := range []StatusCode{1000, 1001, 1005} {
+			p := s.visit()
+			p.send(closeF(code, ""))
+			p.nc.Close()
+			wantLog(fmt.Sprint("a close with ", code))
+		}
+		s.connect(1 << 20).shake("Origin: https://example.org")
+		wantLog("an origin", "level=WARN", "kind=origin", "remote=memory", "path=/chat", "AllowOrigins")
+		s.visit().nc.Close()
+		wantLog("a client that is lost", "level=INFO", "remote=memory", "connection lost without a Close frame")
+		s.visit()
+		wantLog("a silent client", "level=INFO", "Options.KeepAlive")
+		s.visit().send(closeF(4000, "why"))
+		wantLog("a close with a code of its own", "level=INFO", "4000", "why")
+		server.Handler = func(c *Conn, r *http.Request) { panic("boom") }
+		s.visit()
+		wantLog("a panic", "level=ERROR", "panic=boom", "server_test.go")
+		server.Handler = func(c *Conn, r *http.Request) { c.Close() }
+		s.visit().nc.Close()
+		wantLog("our own Close")
+	})
 }

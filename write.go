@@ -34,12 +34,14 @@ type writer struct {
 	// mu guards what follows. It is never held across I/O. While something waits
 	// to be written, somebody holds the flusher role or a flusher was called.
 	mu       sync.Mutex
-	queue    []byte // whole frames, in a pooled buffer
-	inFlight int    // bytes that the flusher has taken and not written yet
-	queued   uint64 // bytes that were ever appended to the queue
-	written  uint64 // bytes of these that the operating system has taken
-	pongData []byte // of a pong for which the queue had no room: the latest wins
-	pings    *pings // nil until the first
+	queue    []byte  // whole frames, in a pooled buffer
+	inFlight int     // bytes that the flusher has taken and not written yet
+	queued   uint64  // bytes that were ever appended to the queue
+	written  uint64  // bytes of these that the operating system has taken
+	traffic  Traffic // what was sent, but for Wire
+	received Traffic // what has come, as the holder of the reader role has published it
+	pongData []byte  // of a pong for which the queue had no room: the latest wins
+	pings    *pings  // nil until the first
 	closing  closing
 	err      error // why nothing more can be written
 	role     flusherRole
@@ -108,6 +110,7 @@ func (c *Conn) write(ctx context.Context, typ MessageType, p []byte, deflate boo
 		w.mu.Lock()
 		if w.mayAppend(len(p)) {
 			c.appendFrame(&FrameHeader{Fin: true, Opcode: Opcode(typ)}, p)
+			w.count(true, len(p))
 			c.kick(false)
 			return nil
 		}
@@ -121,7 +124,7 @@ func (c *Conn) write(ctx context.Context, typ MessageType, p []byte, deflate boo
 	if deflate {
 		return c.writeDeflated(ctx, h, p)
 	}
-	return c.writeFrame(ctx, h, p)
+	return c.writeFrame(ctx, h, p, len(p))
 }
 
 // WriteText is WriteMessage of a text message.
@@ -169,6 +172,7 @@ type messageWriter struct {
 	begun  bool   // a frame was sent
 	buf    []byte // from the pool: the beginning of the next frame
 	packed []byte // from the pool, if the message is compressed: what is to follow
+	size   int    // of what was compressed since the last frame
 	err    error
 }
 
@@ -248,12 +252,13 @@ func (m *messageWriter) put(p []byte, fin bool) error {
 	if m.packed != nil {
 		return m.deflate(p, fin)
 	}
-	return m.frame(p, fin)
+	return m.frame(p, fin, len(p))
 }
 
-func (m *messageWriter) frame(p []byte, fin bool) error {
+// frame sends the next frame, which brings size bytes of the message.
+func (m *messageWriter) frame(p []byte, fin bool, size int) error {
 	h := FrameHeader{Fin: fin, RSV1: m.packed != nil && !m.begun, Opcode: m.opcode}
-	if m.err = m.c.writeFrame(m.ctx, h, p); m.err == nil {
+	if m.err = m.c.writeFrame(m.ctx, h, p, size); m.err == nil {
 		m.opcode, m.begun = OpContinuation, true
 	}
 	return m.err
@@ -309,10 +314,11 @@ func (c *Conn) writeErr() error {
 	return c.out.err
 }
 
-// writeFrame sends a data frame, with the turn in hand.
-func (c *Conn) writeFrame(ctx context.Context, h FrameHeader, p []byte) error {
+// writeFrame sends a data frame, with the turn in hand. It brings size bytes of the
+// message, which is len(p) unless they are compressed.
+func (c *Conn) writeFrame(ctx context.Context, h FrameHeader, p []byte, size int) error {
 	if len(p) >= largeWrite {
-		return c.writeLarge(ctx, h, p)
+		return c.writeLarge(ctx, h, p, size)
 	}
 	w := &c.out
 	w.mu.Lock()
@@ -321,6 +327,7 @@ func (c *Conn) writeFrame(ctx context.Context, h FrameHeader, p []byte) error {
 		return err
 	}
 	c.appendFrame(&h, p)
+	w.count(h.Fin, size)
 	w.open = !h.Fin
 	c.kick(false)
 	return nil
@@ -424,7 +431,7 @@ func (c *Conn) appendFrameTo(dst []byte, h *FrameHeader, p []byte) []byte {
 func (c *Conn) appendClose(code StatusCode, reason string) {
 	var buf [maxControlPayload]byte
 	c.appendFrame(&FrameHeader{Fin: true, Opcode: OpClose}, appendClosePayload(buf[:0], code, reason))
-	c.out.closing.sent = true
+	c.out.closing.sent, c.out.closing.code = true, code
 }
 
 // A keyBatch is randomness for masking keys, fetched for many frames at once. 5.3:
