@@ -11,7 +11,12 @@ import (
 var coderPeer = &peer{
 	name: "coder",
 	server: func(f *far) {
-		opts := &websocket.AcceptOptions{Subprotocols: []string{subprotocol}, InsecureSkipVerify: true}
+		opts := &websocket.AcceptOptions{
+			Subprotocols:         []string{subprotocol},
+			InsecureSkipVerify:   true,
+			CompressionMode:      coderCompression(f.wire.deflate),
+			CompressionThreshold: 1,
+		}
 		f.serveHTTP(func(w http.ResponseWriter, r *http.Request) {
 			c, err := websocket.Accept(w, r, opts)
 			if err != nil {
@@ -23,8 +28,10 @@ var coderPeer = &peer{
 	},
 	client: func(f *far, url string) {
 		opts := &websocket.DialOptions{
-			Subprotocols: []string{subprotocol},
-			HTTPClient:   &http.Client{Transport: &http.Transport{TLSClientConfig: f.tlsConfig()}},
+			Subprotocols:         []string{subprotocol},
+			HTTPClient:           &http.Client{Transport: &http.Transport{TLSClientConfig: f.tlsConfig()}},
+			CompressionMode:      coderCompression(f.wire.deflate),
+			CompressionThreshold: 1,
 		}
 		f.connect = func() {
 			go func() {
@@ -37,6 +44,17 @@ var coderPeer = &peer{
 			}()
 		}
 	},
+	lacks: map[string]string{"deflate-takeover-10-bits": "it has no options for windows"},
+}
+
+func coderCompression(d *deflate) websocket.CompressionMode {
+	switch {
+	case d == nil:
+		return websocket.CompressionDisabled
+	case d.takeover:
+		return websocket.CompressionContextTakeover
+	}
+	return websocket.CompressionNoContextTakeover
 }
 
 func coderEcho(c *websocket.Conn) ending {

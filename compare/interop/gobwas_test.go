@@ -8,27 +8,36 @@ import (
 	"net/http"
 
 	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsflate"
 	"github.com/gobwas/ws/wsutil"
 )
 
 var gobwasPeer = &peer{
 	name: "gobwas",
 	server: func(f *far) {
-		u := ws.HTTPUpgrader{Protocol: func(p string) bool { return p == subprotocol }}
 		f.serveHTTP(func(w http.ResponseWriter, r *http.Request) {
+			u := ws.HTTPUpgrader{Protocol: func(p string) bool { return p == subprotocol }}
+			e := wsflate.Extension{Parameters: gobwasParameters}
+			if f.wire.deflate != nil {
+				u.Negotiate = e.Negotiate
+			}
 			nc, rw, _, err := u.Upgrade(r, w)
 			if err != nil {
 				f.failed("gobwas's Upgrade", err)
 				return
 			}
-			f.end(gobwasEcho(nc, rw.Reader, ws.StateServerSide))
+			_, deflated := e.Accepted()
+			f.end(gobwasSpeaker{nc, ws.StateServerSide, deflated}.echo(rw.Reader))
 		})
 	},
 	client: func(f *far, url string) {
 		d := ws.Dialer{Protocols: []string{subprotocol}, TLSConfig: f.tlsConfig()}
+		if f.wire.deflate != nil {
+			d.Extensions = append(d.Extensions, gobwasParameters.Option())
+		}
 		f.connect = func() {
 			go func() {
-				nc, br, _, err := d.Dial(context.Background(), url)
+				nc, br, handshake, err := d.Dial(context.Background(), url)
 				if err != nil {
 					f.failed("gobwas's Dial", err)
 					return
@@ -37,15 +46,20 @@ var gobwasPeer = &peer{
 				if br != nil { // the server has sent frames right behind the handshake
 					r = br
 				}
-				f.end(gobwasEcho(nc, r, ws.StateClientSide))
+				f.end(gobwasSpeaker{nc, ws.StateClientSide, len(handshake.Extensions) > 0}.echo(r))
 			}()
 		}
 	},
+	lacks: map[string]string{
+		"deflate-takeover":         "its helpers begin anew with each message",
+		"deflate-takeover-10-bits": "its helpers begin anew with each message",
+	},
 }
 
-func gobwasEcho(nc net.Conn, r io.Reader, state ws.State) ending {
-	defer nc.Close()
-	s := gobwasSpeaker{nc, state}
+var gobwasParameters = wsflate.Parameters{ServerNoContextTakeover: true, ClientNoContextTakeover: true}
+
+func (s gobwasSpeaker) echo(r io.Reader) ending {
+	defer s.nc.Close()
 	for {
 		text, p, err := s.read(r)
 		if err == nil {
@@ -62,13 +76,19 @@ func gobwasEcho(nc net.Conn, r io.Reader, state ws.State) ending {
 }
 
 type gobwasSpeaker struct {
-	nc    net.Conn
-	state ws.State
+	nc       net.Conn
+	state    ws.State
+	deflated bool
 }
 
 // read returns the next message, and answers control frames before and inside it.
 func (s gobwasSpeaker) read(from io.Reader) (text bool, p []byte, err error) {
-	r := &wsutil.Reader{Source: from, State: s.state, CheckUTF8: true, OnIntermediate: s.control}
+	var message wsflate.MessageState
+	r := &wsutil.Reader{Source: from, State: s.state, CheckUTF8: !s.deflated, OnIntermediate: s.control}
+	if s.deflated {
+		r.State |= ws.StateExtended
+		r.Extensions = append(r.Extensions, &message)
+	}
 	for {
 		h, err := r.NextFrame()
 		if err != nil {
@@ -76,6 +96,9 @@ func (s gobwasSpeaker) read(from io.Reader) (text bool, p []byte, err error) {
 		}
 		if !h.OpCode.IsControl() {
 			p, err := io.ReadAll(r)
+			if err == nil && message.IsCompressed() {
+				p, err = wsflate.DefaultHelper.Decompress(p)
+			}
 			return h.OpCode == ws.OpText, p, err
 		}
 		if err := s.control(h, r); err != nil {
@@ -100,7 +123,17 @@ func (s gobwasSpeaker) write(text bool, p []byte) error {
 	if text {
 		op = ws.OpText
 	}
-	return wsutil.WriteMessage(s.nc, s.state, op, p)
+	if !s.deflated {
+		return wsutil.WriteMessage(s.nc, s.state, op, p)
+	}
+	f, err := wsflate.CompressFrame(ws.NewFrame(op, true, p))
+	if err != nil {
+		return err
+	}
+	if s.state.ClientSide() {
+		f = ws.MaskFrameInPlace(f)
+	}
+	return ws.WriteFrame(s.nc, f)
 }
 
 func (s gobwasSpeaker) ping(p string) error {

@@ -11,7 +11,7 @@ import (
 var gorillaPeer = &peer{
 	name: "gorilla",
 	server: func(f *far) {
-		u := websocket.Upgrader{Subprotocols: []string{subprotocol}, CheckOrigin: func(*http.Request) bool { return true }}
+		u := websocket.Upgrader{Subprotocols: []string{subprotocol}, CheckOrigin: func(*http.Request) bool { return true }, EnableCompression: f.wire.deflate != nil}
 		f.serveHTTP(func(w http.ResponseWriter, r *http.Request) {
 			c, err := u.Upgrade(w, r, nil)
 			if err != nil {
@@ -22,7 +22,7 @@ var gorillaPeer = &peer{
 		})
 	},
 	client: func(f *far, url string) {
-		d := websocket.Dialer{Subprotocols: []string{subprotocol}, TLSClientConfig: f.tlsConfig()}
+		d := websocket.Dialer{Subprotocols: []string{subprotocol}, TLSClientConfig: f.tlsConfig(), EnableCompression: f.wire.deflate != nil}
 		f.connect = func() {
 			go func() {
 				c, _, err := d.Dial(url, nil)
@@ -33,6 +33,10 @@ var gorillaPeer = &peer{
 				f.end(gorillaEcho(c))
 			}()
 		}
+	},
+	lacks: map[string]string{
+		"deflate-takeover":         "it supports no context takeover",
+		"deflate-takeover-10-bits": "it supports no context takeover",
 	},
 }
 

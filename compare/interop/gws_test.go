@@ -11,7 +11,10 @@ import (
 var gwsPeer = &peer{
 	name: "gws",
 	server: func(f *far) {
-		u := gws.NewUpgrader(gwsEcho{f: f}, &gws.ServerOption{SubProtocols: []string{subprotocol}})
+		u := gws.NewUpgrader(gwsEcho{f: f}, &gws.ServerOption{
+			SubProtocols:      []string{subprotocol},
+			PermessageDeflate: gwsCompression(f.wire.deflate),
+		})
 		f.serveHTTP(func(w http.ResponseWriter, r *http.Request) {
 			c, err := u.Upgrade(w, r)
 			if err != nil {
@@ -25,9 +28,10 @@ var gwsPeer = &peer{
 		f.connect = func() {
 			go func() {
 				c, _, err := gws.NewClient(gwsEcho{f: f}, &gws.ClientOption{
-					Addr:          url,
-					TlsConfig:     f.tlsConfig(),
-					RequestHeader: http.Header{"Sec-WebSocket-Protocol": {subprotocol}},
+					Addr:              url,
+					TlsConfig:         f.tlsConfig(),
+					PermessageDeflate: gwsCompression(f.wire.deflate),
+					RequestHeader:     http.Header{"Sec-WebSocket-Protocol": {subprotocol}},
 				})
 				if err != nil {
 					f.failed("gws's NewClient", err)
@@ -38,6 +42,20 @@ var gwsPeer = &peer{
 		}
 	},
 	lacks: map[string]string{"their-close-without-a-code": "its WriteClose takes a code"},
+}
+
+func gwsCompression(d *deflate) gws.PermessageDeflate {
+	if d == nil {
+		return gws.PermessageDeflate{}
+	}
+	return gws.PermessageDeflate{
+		Enabled:               true,
+		Threshold:             1,
+		ServerContextTakeover: d.takeover,
+		ClientContextTakeover: d.takeover,
+		ServerMaxWindowBits:   d.windowBits,
+		ClientMaxWindowBits:   d.windowBits,
+	}
 }
 
 // A gwsEcho takes the events of connections.

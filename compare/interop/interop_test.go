@@ -23,6 +23,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,7 +48,7 @@ type peer struct {
 	needs  func() error             // says what has to be installed and is not; nil if it comes with the module
 	server func(f *far)             // starts its echo server, and sets f.url; nil if it has none
 	client func(f *far, url string) // starts its echo client, and sets f.connect
-	lacks  map[string]string        // rows that it does not offer, and what its documentation has to say
+	lacks  map[string]string        // rows and wires that it does not offer, and what its documentation has to say
 	closes []ending                 // the codes and reasons that it can close with, if not all of codes
 }
 
@@ -59,11 +60,88 @@ type ending struct {
 
 // A wire is what there is between the two ends.
 type wire struct {
-	name string
-	tls  bool
+	name    string
+	tls     bool
+	deflate *deflate // nil: no compression
 }
 
-var wires = []wire{{}, {name: "tls", tls: true}}
+// A deflate is what both sides want of permessage-deflate (RFC 7692).
+type deflate struct {
+	takeover   bool // of the context, in both directions
+	windowBits int
+}
+
+var wires = []wire{
+	{},
+	{name: "tls", tls: true},
+	{name: "deflate", deflate: &deflate{false, 15}},
+	{name: "deflate-takeover", deflate: &deflate{true, 15}},
+	{name: "deflate-takeover-10-bits", deflate: &deflate{true, 10}},
+}
+
+// options are our side's.
+func (w wire) options() *websocket.Options {
+	opts := &websocket.Options{ReadLimit: maxMessage, Subprotocols: []string{subprotocol}}
+	if d := w.deflate; d != nil {
+		opts.Compression = &websocket.Compression{
+			ServerContextTakeover: d.takeover,
+			ClientContextTakeover: d.takeover,
+			ServerWindowBits:      d.windowBits,
+			ClientWindowBits:      d.windowBits,
+			MinSize:               -1,
+		}
+	}
+	return opts
+}
+
+// clientOptions are those of our client, which trusts localhost.
+func (w wire) clientOptions() *websocket.Options {
+	opts := w.options()
+	opts.HTTPClient = &http.Client{Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: localhost().pool},
+		DialContext:     w.dial,
+	}}
+	return opts
+}
+
+// dial is for a client's Transport.
+func (w wire) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	nc, err := new(net.Dialer).DialContext(ctx, network, addr)
+	if err != nil || w.deflate == nil {
+		return nc, err
+	}
+	return &counted{Conn: nc}, nil
+}
+
+// A counted is a connection of which one wants to know how much compression
+// saves. Where that is not asked, a Conn has a *net.TCPConn underneath.
+type counted struct {
+	net.Conn
+	read, written atomic.Int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.read.Add(int64(n))
+	return n, err
+}
+
+func (c *counted) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.written.Add(int64(n))
+	return n, err
+}
+
+// A countingListener is the same for a server.
+type countingListener struct{ net.Listener }
+
+func (l countingListener) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &counted{Conn: nc}, nil
+}
 
 // A far is the other end: a peer's server, or its client.
 type far struct {
@@ -140,7 +218,7 @@ func (p *peer) sides(t *testing.T, w wire) map[string]*side {
 	if p.server != nil {
 		s := &side{p, newFar(t, w), nil}
 		p.server(s.far)
-		s.open = func(t *testing.T) *websocket.Conn { return dial(t, s.far.url, clientOptions()) }
+		s.open = func(t *testing.T) *websocket.Conn { return dial(t, s.far.url, w.clientOptions()) }
 		sides["their-server"] = s
 	}
 	return sides
@@ -150,20 +228,9 @@ func newFar(t testing.TB, w wire) *far {
 	return &far{t: t, wire: w, ended: make(chan ending, 16)}
 }
 
-func ourOptions() *websocket.Options {
-	return &websocket.Options{ReadLimit: maxMessage, Subprotocols: []string{subprotocol}}
-}
-
-// clientOptions are those of a client, which trusts localhost.
-func clientOptions() *websocket.Options {
-	opts := ourOptions()
-	opts.HTTPClient = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: localhost().pool}}}
-	return opts
-}
-
 // ourServer returns the URL of a server that hands out its connections.
 func ourServer(t testing.TB, w wire) (url string, accepted <-chan *websocket.Conn) {
-	opts := ourOptions()
+	opts := w.options()
 	opts.CheckOrigin = websocket.AnyOrigin
 	conns := make(chan *websocket.Conn)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -181,6 +248,9 @@ func ourServer(t testing.TB, w wire) (url string, accepted <-chan *websocket.Con
 	}))
 	t.Cleanup(s.Close)
 	t.Cleanup(cancel)
+	if w.deflate != nil {
+		s.Listener = countingListener{s.Listener}
+	}
 	return startHTTP(s, w), conns
 }
 
@@ -214,6 +284,10 @@ func TestInterop(t *testing.T) {
 			t.Parallel()
 			require(t, p.needs)
 			for _, w := range wires {
+				if why, lacks := p.lacks[w.name]; lacks {
+					t.Run(w.name, func(t *testing.T) { t.Skip(why) })
+					continue
+				}
 				for name, s := range p.sides(t, w) {
 					t.Run(strings.TrimSuffix(name+"-"+w.name, "-"), func(t *testing.T) { s.testRows(t) })
 				}
@@ -224,6 +298,9 @@ func TestInterop(t *testing.T) {
 
 func (s *side) testRows(t *testing.T) {
 	for _, row := range rows {
+		if row.deflated && s.far.wire.deflate == nil {
+			continue
+		}
 		t.Run(row.name, func(t *testing.T) {
 			if why, lacks := s.lacks[row.name]; lacks {
 				t.Skip(why)

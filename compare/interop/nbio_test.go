@@ -40,13 +40,18 @@ var nbioPeer = &peer{
 			}()
 		}
 	},
-	lacks: map[string]string{"empty": "its OnMessage is for messages with content"},
+	lacks: map[string]string{
+		"empty":                    "its OnMessage is for messages with content",
+		"deflate-takeover":         "it always asks for none",
+		"deflate-takeover-10-bits": "it always asks for none",
+	},
 }
 
 // nbioEcho returns the handlers of an echo, for either side.
 func nbioEcho(f *far) *websocket.Upgrader {
 	u := websocket.NewUpgrader()
 	u.MessageLengthLimit = maxMessage
+	u.EnableCompression(f.wire.deflate != nil)
 	u.OnMessage(func(c *websocket.Conn, typ websocket.MessageType, p []byte) {
 		obey(nbioSpeaker{c}, typ == websocket.TextMessage, p)
 	})

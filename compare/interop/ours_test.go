@@ -71,7 +71,7 @@ func (s ourSpeaker) close(code int, reason string) error {
 func (f *far) serveOurs(p proxy) {
 	behind := &far{t: f.t, ended: f.ended}
 	behind.serveHTTP(func(w http.ResponseWriter, r *http.Request) {
-		c, err := websocket.Accept(w, r, ourOptions())
+		c, err := websocket.Accept(w, r, f.wire.options())
 		if err != nil {
 			f.failed("Accept behind the proxy", err)
 			return
@@ -87,7 +87,7 @@ func (f *far) connectOurs(p proxy, url string) {
 		go func() {
 			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			defer cancel()
-			c, _, err := websocket.Dial(ctx, before, clientOptions())
+			c, _, err := websocket.Dial(ctx, before, f.wire.clientOptions())
 			if err != nil {
 				f.failed("Dial before the proxy", err)
 				return

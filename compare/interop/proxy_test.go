@@ -205,7 +205,7 @@ func (p proxy) testOrigin(t *testing.T) {
 			if tt.foreign {
 				origin = "http://elsewhere.example"
 			}
-			opts := clientOptions()
+			opts := wire{}.clientOptions()
 			opts.Header = http.Header{"Origin": {origin}}
 			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			defer cancel()
@@ -251,7 +251,7 @@ func (p proxy) testIdle(t *testing.T) {
 	const idle = 500 * time.Millisecond
 	ended := make(chan error, 3)
 	target := p.start(t, route{backend: "ws" + strings.TrimPrefix(echoServer(t, ended), "http"), idle: idle})
-	opts := clientOptions()
+	opts := wire{}.clientOptions()
 	opts.KeepAlive = idle / 5
 	kept := dial(t, target, opts)
 	defer kept.Close()
@@ -261,7 +261,7 @@ func (p proxy) testIdle(t *testing.T) {
 		heard <- err
 	}()
 	for range 3 {
-		silent := dial(t, target, clientOptions())
+		silent := dial(t, target, wire{}.clientOptions())
 		_, _, err := silent.ReadMessage(context.Background())
 		silent.Close()
 		for end, err := range map[string]error{"client": err, "server": receive(t, "the server should see the end", ended)} {
@@ -283,7 +283,7 @@ func (p proxy) testShutdown(t *testing.T) {
 	ours := &websocket.Server{Handler: func(c *websocket.Conn, r *http.Request) { c.ReadMessage(r.Context()) }}
 	s := httptest.NewServer(ours)
 	defer s.Close()
-	c := dial(t, p.start(t, route{backend: "ws" + strings.TrimPrefix(s.URL, "http")}), clientOptions())
+	c := dial(t, p.start(t, route{backend: "ws" + strings.TrimPrefix(s.URL, "http")}), wire{}.clientOptions())
 	defer c.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()

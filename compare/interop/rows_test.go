@@ -3,8 +3,10 @@ package interop
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -13,40 +15,41 @@ import (
 
 // A row is something that two ends do with each other.
 type row struct {
-	name string
-	do   func(t *testing.T, s *side)
+	name     string
+	do       func(t *testing.T, s *side)
+	deflated bool // only with compression
 }
 
 var rows = []row{
-	{"subprotocol", func(t *testing.T, s *side) {
+	{name: "subprotocol", do: func(t *testing.T, s *side) {
 		l := s.link(t)
 		if got := l.c.Subprotocol(); got != subprotocol {
 			t.Errorf("the subprotocol %q should be agreed on, and %q is", subprotocol, got)
 		}
 		l.finish()
 	}},
-	{"empty", func(t *testing.T, s *side) {
+	{name: "empty", do: func(t *testing.T, s *side) {
 		s.echoes(t, websocket.MessageText, []int{0})
 		s.echoes(t, websocket.MessageBinary, []int{0})
 	}},
-	{"text", func(t *testing.T, s *side) { s.echoes(t, websocket.MessageText, sizes) }},
-	{"binary", func(t *testing.T, s *side) { s.echoes(t, websocket.MessageBinary, sizes) }},
-	{"large", func(t *testing.T, s *side) {
+	{name: "text", do: func(t *testing.T, s *side) { s.echoes(t, websocket.MessageText, sizes) }},
+	{name: "binary", do: func(t *testing.T, s *side) { s.echoes(t, websocket.MessageBinary, sizes) }},
+	{name: "large", do: func(t *testing.T, s *side) {
 		s.echoes(t, websocket.MessageText, []int{5 << 20})
 		s.echoes(t, websocket.MessageBinary, []int{1 << 20, 5<<20 + 1})
 	}},
-	{"pipelined", pipelined},
-	{"our-fragments", ourFragments},
-	{"their-fragments", theirFragments},
-	{"our-ping", func(t *testing.T, s *side) {
+	{name: "pipelined", do: pipelined},
+	{name: "our-fragments", do: ourFragments},
+	{name: "their-fragments", do: theirFragments},
+	{name: "our-ping", do: func(t *testing.T, s *side) {
 		l := s.link(t)
 		for range 3 {
 			l.ping()
 		}
 		l.finish()
 	}},
-	{"our-ping-inside-a-message", pingInside},
-	{"their-ping", func(t *testing.T, s *side) {
+	{name: "our-ping-inside-a-message", do: pingInside},
+	{name: "their-ping", do: func(t *testing.T, s *side) {
 		l := s.link(t)
 		for _, text := range []string{"a ping", ""} {
 			l.write(websocket.MessageText, fmt.Appendf(nil, "do ping 0 %s", text))
@@ -54,8 +57,8 @@ var rows = []row{
 		}
 		l.finish()
 	}},
-	{"our-close", ourClose},
-	{"their-close", func(t *testing.T, s *side) {
+	{name: "our-close", do: ourClose},
+	{name: "their-close", do: func(t *testing.T, s *side) {
 		closes := s.closes
 		if closes == nil {
 			closes = codes
@@ -64,14 +67,15 @@ var rows = []row{
 			s.theirClose(t, e)
 		}
 	}},
-	{"their-close-without-a-code", func(t *testing.T, s *side) { s.theirClose(t, ending{code: 1005}) }},
-	{"no-close", func(t *testing.T, s *side) {
+	{name: "their-close-without-a-code", do: func(t *testing.T, s *side) { s.theirClose(t, ending{code: 1005}) }},
+	{name: "no-close", do: func(t *testing.T, s *side) {
 		l := s.link(t)
 		l.write(websocket.MessageText, []byte("before the end"))
 		l.want(websocket.MessageText, []byte("before the end"))
 		l.c.NetConn().Close()
 		s.wantEnding(t, ending{code: int(websocket.StatusAbnormalClosure)})
 	}},
+	{name: "deflated", do: deflated, deflated: true},
 }
 
 // sizes are those at which the length of a frame takes another form, and their
@@ -280,4 +284,42 @@ func (s *side) theirClose(t *testing.T, e ending) {
 		t.Errorf("the read should end with %v, and does with %v", e, err)
 	}
 	receive(t, "the other side should see the end", s.far.ended)
+}
+
+// deflated looks at how much goes over the wire.
+func deflated(t *testing.T, s *side) {
+	l := s.link(t)
+	wire := l.c.NetConn().(*counted)
+	echo := func(p []byte) (there, back int64) {
+		there, back = wire.written.Load(), wire.read.Load()
+		l.write(websocket.MessageText, p)
+		if err := l.c.Flush(l.ctx); err != nil {
+			t.Fatal(err)
+		}
+		l.want(websocket.MessageText, p)
+		return wire.written.Load() - there, wire.read.Load() - back
+	}
+	text := payload(websocket.MessageText, 200_000)
+	if there, back := echo(text); there > 20_000 || back > 20_000 {
+		t.Errorf("a message of %d bytes that repeat should be small on the wire, and takes %d there and %d back", len(text), there, back)
+	}
+
+	// What does not repeat in itself, but repeats what was sent before.
+	d := s.far.wire.deflate
+	text = unrepetitive(1 << d.windowBits / 4)
+	echo(text)
+	there, back := echo(text)
+	for direction, n := range map[string]int64{"there": there, "back": back} {
+		if d.takeover != (n < int64(len(text)/2)) {
+			t.Errorf("with context takeover %v, a message that was sent before takes %d of %d bytes %s", d.takeover, n, len(text), direction)
+		}
+	}
+	l.finish()
+}
+
+// unrepetitive returns n bytes of text in which next to nothing repeats.
+func unrepetitive(n int) []byte {
+	p := make([]byte, n*3/4+2)
+	rand.NewChaCha8([32]byte{}).Read(p)
+	return []byte(base64.StdEncoding.EncodeToString(p)[:n])
 }

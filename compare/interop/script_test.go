@@ -2,6 +2,7 @@ package interop
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os/exec"
@@ -51,9 +52,8 @@ var nodePeer = &peer{
 	client: func(f *far, url string) { f.connectScript(url, "node", "peer.js") },
 }
 
-// A script is a program in testdata that obeys. It is called with "server" or
-// "client" and the URL to connect to; a certificate and its key follow if TLS is
-// to be used. It writes a line
+// A script is a program in testdata that obeys. Its argument is a scriptConfig in
+// JSON. It writes a line
 //
 //	listening URL       when its server does
 //	ended CODE REASON   when a connection has ended
@@ -61,13 +61,24 @@ var nodePeer = &peer{
 //
 // and reads lines: "connect" asks its client to connect. It ends when there are no
 // more.
+type scriptConfig struct {
+	URL     string       `json:"url,omitempty"` // what to connect to; none for a server
+	PEM     string       `json:"pem,omitempty"` // a certificate and its key, for TLS
+	Deflate *scriptFlate `json:"deflate,omitempty"`
+}
+
+type scriptFlate struct {
+	Takeover   bool `json:"takeover"`
+	WindowBits int  `json:"windowBits"`
+}
+
 func (f *far) serveScript(program, script string) {
-	lines, _ := f.startScript(program, script, "server", "")
+	lines, _ := f.startScript(program, script, "")
 	f.url = receive(f.t, script+" should listen", lines)
 }
 
 func (f *far) connectScript(url, program, script string) {
-	_, stdin := f.startScript(program, script, "client", url)
+	_, stdin := f.startScript(program, script, url)
 	f.connect = func() {
 		if _, err := io.WriteString(stdin, "connect\n"); err != nil {
 			f.failed(script, err)
@@ -77,11 +88,19 @@ func (f *far) connectScript(url, program, script string) {
 
 // startScript starts a script. It returns a channel for the URL at which it
 // listens, and its standard input.
-func (f *far) startScript(program string, arguments ...string) (listening <-chan string, _ io.Writer) {
+func (f *far) startScript(program, script, url string) (listening <-chan string, _ io.Writer) {
+	config := scriptConfig{URL: url}
 	if f.wire.tls {
-		arguments = append(arguments, localhost().pem)
+		config.PEM = localhost().pem
 	}
-	cmd := exec.Command(program, arguments...)
+	if d := f.wire.deflate; d != nil {
+		config.Deflate = &scriptFlate{d.takeover, d.windowBits}
+	}
+	argument, err := json.Marshal(config)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	cmd := exec.Command(program, script, string(argument))
 	cmd.Dir = "testdata"
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -104,7 +123,7 @@ func (f *far) startScript(program string, arguments ...string) (listening <-chan
 	f.t.Cleanup(func() {
 		stdin.Close()
 		if err := receive(f.t, program+" should exit", exited); err != nil || stderr.Len() > 0 {
-			f.t.Errorf("%s %s: %v\n%s", program, strings.Join(arguments, " "), err, &stderr)
+			f.t.Errorf("%s %s %s: %v\n%s", program, script, argument, err, &stderr)
 		}
 	})
 	return urls, stdin

@@ -9,8 +9,15 @@ const readline = require("readline");
 const {WebSocket, WebSocketServer} = require("ws");
 
 const subprotocol = "interop.example";
-const [role, url, pem] = process.argv.slice(2);
+const {url, pem, deflate} = JSON.parse(process.argv[2]);
 const credentials = pem ? fs.readFileSync(pem) : undefined;
+const perMessageDeflate = deflate ? {
+	serverNoContextTakeover: !deflate.takeover,
+	clientNoContextTakeover: !deflate.takeover,
+	serverMaxWindowBits: deflate.windowBits,
+	clientMaxWindowBits: deflate.windowBits,
+	threshold: 0,
+} : false;
 
 function cut(data, n) {
 	const size = Math.floor(data.length / n);
@@ -47,12 +54,12 @@ function echo(ws) {
 
 function serve() {
 	const server = pem ? https.createServer({cert: credentials, key: credentials}) : http.createServer();
-	const sockets = new WebSocketServer({server, perMessageDeflate: false, handleProtocols: offered => offered.has(subprotocol) && subprotocol});
+	const sockets = new WebSocketServer({server, perMessageDeflate, handleProtocols: offered => offered.has(subprotocol) && subprotocol});
 	sockets.on("connection", echo);
 	server.listen(0, "127.0.0.1", () => console.log(`listening ${pem ? "wss" : "ws"}://127.0.0.1:${server.address().port}`));
 }
 
 const lines = readline.createInterface({input: process.stdin});
-if (role === "server") serve();
-lines.on("line", () => echo(new WebSocket(url, subprotocol, {perMessageDeflate: false, ca: credentials})));
+if (!url) serve();
+lines.on("line", () => echo(new WebSocket(url, subprotocol, {perMessageDeflate, ca: credentials})));
 lines.on("close", () => process.exit());

@@ -2,11 +2,13 @@
 tests say. See script_test.go for how it is called."""
 
 import asyncio
+import json
 import pathlib
 import ssl
 import sys
 
 import websockets
+from websockets.extensions import permessage_deflate
 
 SUBPROTOCOL = "interop.example"
 
@@ -78,17 +80,35 @@ async def connect(url, options):
         tasks.add(asyncio.create_task(connection(url, options)))
 
 
-def main(role, url, pem=None):
+def tls(pem, is_server):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if is_server else ssl.PROTOCOL_TLS_CLIENT)
+    if is_server:
+        context.load_cert_chain(pem)
+    else:
+        certificate = pathlib.Path(pem).read_text().split("-----BEGIN PRIVATE KEY")[0]
+        context.load_verify_locations(cadata=certificate)
+    return context
+
+
+def extension(takeover, window_bits, is_server):
+    factory = permessage_deflate.ServerPerMessageDeflateFactory if is_server else permessage_deflate.ClientPerMessageDeflateFactory
+    return factory(
+        server_no_context_takeover=not takeover,
+        client_no_context_takeover=not takeover,
+        server_max_window_bits=window_bits,
+        client_max_window_bits=window_bits,
+    )
+
+
+def main(config):
+    is_server = "url" not in config
     options = {"compression": None}
-    if pem:
-        side = ssl.PROTOCOL_TLS_SERVER if role == "server" else ssl.PROTOCOL_TLS_CLIENT
-        options["ssl"] = ssl.SSLContext(side)
-        if role == "server":
-            options["ssl"].load_cert_chain(pem)
-        else:
-            certificate = pathlib.Path(pem).read_text().split("-----BEGIN PRIVATE KEY")[0]
-            options["ssl"].load_verify_locations(cadata=certificate)
-    asyncio.run(serve(options) if role == "server" else connect(url, options))
+    if "pem" in config:
+        options["ssl"] = tls(config["pem"], is_server)
+    if "deflate" in config:
+        deflate = config["deflate"]
+        options["extensions"] = [extension(deflate["takeover"], deflate["windowBits"], is_server)]
+    asyncio.run(serve(options) if is_server else connect(config["url"], options))
 
 
-main(*sys.argv[1:])
+main(json.loads(sys.argv[1]))
