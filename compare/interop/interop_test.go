@@ -148,7 +148,7 @@ type far struct {
 	t       testing.TB
 	wire    wire
 	url     string      // of the server
-	connect func()      // lets the client open one more connection, without waiting for it
+	connect func()      // lets the client open one more connection, without waiting for its end
 	ended   chan ending // gets how each connection has ended; code 0 if that is not told
 }
 

@@ -32,12 +32,10 @@ var nbioPeer = &peer{
 		if f.wire.tls { // it has a crypto/tls of its own
 			d.TLSClientConfig = &tls.Config{RootCAs: localhost().pool}
 		}
-		f.connect = func() {
-			go func() {
-				if _, _, err := d.Dial(url, nil); err != nil {
-					f.failed("nbio's Dial", err)
-				}
-			}()
+		f.connect = func() { // the row begins when its client is ready
+			if _, _, err := d.Dial(url, nil); err != nil {
+				f.failed("nbio's Dial", err)
+			}
 		}
 	},
 	lacks: map[string]string{
