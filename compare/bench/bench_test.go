@@ -149,11 +149,16 @@ func TestGoals(t *testing.T) {
 
 func TestTablesGoBetweenTheMarkers(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "README.md")
-	if err := os.WriteFile(file, []byte("before\n"+beginMarker+"\nold\n"+endMarker+"\nafter\n"), 0o600); err != nil {
+	begin, end := markers("libraries")
+	if err := os.WriteFile(file, []byte("before\n"+begin+"\nold\n"+end+"\nafter\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	name := works()[0].name
-	if err := rewrite(file, map[string]result{name: figures(3, 2, 5, 4)}); err != nil {
+	err := output(file, "libraries", func(w io.Writer) error {
+		write(w, map[string]result{name: figures(3, 2, 5, 4)})
+		return nil
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	got, err := os.ReadFile(file)
@@ -161,7 +166,7 @@ func TestTablesGoBetweenTheMarkers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"before\n" + beginMarker, endMarker + "\nafter\n",
+		"before\n" + begin, end + "\nafter\n",
 		"2026-01-02 with go1.99 on a machine of 3 cores; example.org/peer v1.2.3.",
 		"| " + name + " | at most 1.1 × raw TCP; no peer is cheaper | 3.00 µs | 1.50 | gws 4.00 | 0.75 | **not met** |",
 		"| " + name + ", µs | 2.00 | 3.00 | 5.00 | 4.00 | 0.01 | fails |",

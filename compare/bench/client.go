@@ -15,7 +15,7 @@ import (
 
 // The handshake of section 1.3, with the key and the answer that stand there.
 const (
-	handshake = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+	handshake = " HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
 	accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 )
@@ -31,11 +31,11 @@ func (c config) extensions() string {
 	return ""
 }
 
-// open opens the WebSocket on nc. It reads no byte beyond the handshake.
-func (c config) open(nc net.Conn) error {
+// open opens the WebSocket at path on nc. It reads no byte beyond the handshake.
+func (c config) open(nc net.Conn, path string) error {
 	nc.SetDeadline(time.Now().Add(patience))
 	defer nc.SetDeadline(time.Time{})
-	if _, err := io.WriteString(nc, handshake+c.extensions()+"\r\n"); err != nil {
+	if _, err := io.WriteString(nc, "GET "+path+handshake+c.extensions()+"\r\n"); err != nil {
 		return err
 	}
 	r := bufio.NewReader(nc)
@@ -65,7 +65,7 @@ func dial(p *process, n int) (conns []net.Conn, err error) {
 		}
 		conns = append(conns, nc)
 		if !p.raw {
-			err = p.cfg.open(nc)
+			err = p.cfg.open(nc, "/")
 		}
 	}
 	if err != nil {

@@ -4,6 +4,7 @@
 //	go run ./bench                  # in compare/: everything, for half an hour
 //	go run ./bench -work 'echo 64'  # what matches a regular expression
 //	go run ./bench -lib 'raw|this|gws' -rounds 3 -time 500ms
+//	go run ./bench -delivery        # WebSockets against polling and long polling
 //
 // A server is a process of its own. The client, in this process, speaks WebSocket
 // with code of its own over plain TCP, and checks every payload. A figure is, unless
@@ -17,6 +18,7 @@ package main
 import (
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 	"runtime"
@@ -31,12 +33,16 @@ func main() {
 	rounds := flag.Int("rounds", 5, "how often every library takes its turn")
 	d := flag.Duration("time", time.Second, "for how long each is measured in a round")
 	file := flag.String("results", "", "keep figures in this `FILE`, and show what is there of other works")
-	out := flag.String("out", "", "write the tables into this `FILE`, between its two markers")
+	out := flag.String("out", "", "write what is measured into this `FILE`, between its two markers")
+	ways := flag.Bool("delivery", false, "measure what WebSockets are for instead: events for pages that wait")
 	flag.Parse()
 	var err error
-	if *server != "" {
+	switch {
+	case *server != "":
 		err = serve(*server)
-	} else {
+	case *ways:
+		err = output(*out, "delivery", func(w io.Writer) error { return compareWays(w, *rounds) })
+	default:
 		err = compare(*which, *who, *rounds, *d, *file, *out)
 	}
 	if err != nil {
@@ -68,11 +74,10 @@ func compare(which, who string, rounds int, d time.Duration, file, out string) e
 			return err
 		}
 	}
-	if out != "" {
-		return rewrite(out, all)
-	}
-	write(os.Stdout, all)
-	return nil
+	return output(out, "libraries", func(w io.Writer) error {
+		write(w, all)
+		return nil
+	})
 }
 
 // run measures w in rounds.
@@ -113,23 +118,29 @@ func (w work) once(l library, d time.Duration) (float64, error) {
 	return w.measure(p, d)
 }
 
-const (
-	beginMarker = "<!-- begin: go run ./bench -out -->"
-	endMarker   = "<!-- end: go run ./bench -out -->"
-)
-
-// rewrite writes the tables between the two markers in a file.
-func rewrite(file string, all map[string]result) error {
+// output writes to standard output, or into a file between the two markers of a
+// section.
+func output(file, section string, write func(io.Writer) error) error {
+	if file == "" {
+		return write(os.Stdout)
+	}
+	var tables strings.Builder
+	if err := write(&tables); err != nil {
+		return err
+	}
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
-	before, rest, ok1 := strings.Cut(string(text), beginMarker)
-	_, after, ok2 := strings.Cut(rest, endMarker)
+	begin, end := markers(section)
+	before, rest, ok1 := strings.Cut(string(text), begin)
+	_, after, ok2 := strings.Cut(rest, end)
 	if !ok1 || !ok2 {
-		return fmt.Errorf("%s has no markers %q and %q", file, beginMarker, endMarker)
+		return fmt.Errorf("%s has no markers %q and %q", file, begin, end)
 	}
-	var tables strings.Builder
-	write(&tables, all)
-	return os.WriteFile(file, []byte(before+beginMarker+"\n"+tables.String()+endMarker+after), 0o666)
+	return os.WriteFile(file, []byte(before+begin+"\n"+tables.String()+end+after), 0o666)
+}
+
+func markers(section string) (begin, end string) {
+	return "<!-- begin " + section + ", written by compare/bench -->", "<!-- end " + section + " -->"
 }

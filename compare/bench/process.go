@@ -31,7 +31,7 @@ type usage struct {
 // A process is a running server.
 type process struct {
 	cmd  *exec.Cmd
-	in   io.WriteCloser
+	in   io.WriteCloser // nil for an example, which answers no questions
 	out  *bufio.Reader
 	addr string
 	cfg  config
@@ -88,9 +88,14 @@ func (p *process) ask(what string) (u usage, err error) {
 	return u, json.Unmarshal(line, &u)
 }
 
-// stop ends the server, which ends by itself when its standard input does.
+// stop ends the server, which ends by itself when its standard input does, or is an
+// example.
 func (p *process) stop() {
-	p.in.Close()
+	if p.in != nil {
+		p.in.Close()
+	} else {
+		p.cmd.Process.Signal(os.Interrupt)
+	}
 	p.cmd.Wait()
 }
 
@@ -155,8 +160,10 @@ func ownUsage() (u usage) {
 // memory returns the bytes of resident memory that the server needs.
 func (p *process) memory() (int64, error) {
 	time.Sleep(warmUp) // it may be in the middle of something
-	if _, err := p.ask("free"); err != nil {
-		return 0, err
+	if p.in != nil {
+		if _, err := p.ask("free"); err != nil {
+			return 0, err
+		}
 	}
 	return residentMemory(p.cmd.Process.Pid)
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 )
 
 // A library is one way to serve WebSockets, or the raw TCP loop.
@@ -66,7 +67,7 @@ var libraries = []library{
 }
 
 func find(name string) (library, error) {
-	for _, l := range libraries {
+	for _, l := range slices.Concat(libraries, ways) {
 		if l.name == name {
 			return l, nil
 		}

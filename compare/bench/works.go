@@ -94,6 +94,10 @@ func works() []work {
 			goals: []goal{atMost(4.5)}, measure: idleMemory(8000), takes: webSockets,
 		},
 		{
+			name: "8000 idle connections of examples/echo, memory of each", unit: kib,
+			goals: []goal{atMost(7)}, measure: exampleMemory(8000), takes: func(l library) bool { return l.ours },
+		},
+		{
 			name: "2000 idle connections over TLS, memory of each", unit: kib, config: config{Idle: true, TLS: true},
 			goals: []goal{noPeerCheaper}, measure: idleMemory(2000), takes: webSockets,
 		},
