@@ -471,6 +471,7 @@ func TestDialProxyIsSilent(t *testing.T) {
 			if d := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || d != min(timeout, time.Minute) {
 				t.Errorf("Dial returns %v after %v", err, d)
 			}
+			synctest.Wait() // for the dial, which may have gone on when Dial returned
 			s.wg.Wait()
 		})
 	}
