@@ -12,8 +12,9 @@
 //
 // What is sent are messages, text in UTF-8 or binary ([MessageType]).
 // [Conn.ReadMessage] and [Conn.AppendMessage] read one whole, [Conn.NextReader] in
-// pieces; [Conn.WriteMessage], [Conn.WriteText] and [Conn.NextWriter] write one.
-// Any number of goroutines may write; one at a time may read. A [PreparedMessage]
+// pieces; [Conn.Messages] is a loop over all that come. [Conn.WriteMessage],
+// [Conn.WriteText] and [Conn.NextWriter] write one. [Conn.ReadJSON] and
+// [Conn.WriteJSON] are for messages in JSON. Any number of goroutines may write; one at a time may read. A [PreparedMessage]
 // is framed once for many connections.
 //
 // Every call that may wait takes a context. A read that is cancelled, at whatever
@@ -47,7 +48,8 @@
 // error of a context leaves it as it was. A [*CloseError] is the Close frame of
 // the peer, a [*ProtocolError] what the peer did against the RFC,
 // [ErrMessageTooBig] a message beyond the read limit, [net.ErrClosed] our own
-// Close, and a [*HandshakeError] an opening handshake that was refused.
+// Close, and a [*HandshakeError] an opening handshake that was refused. [ErrJSON] is
+// about a message, and not about the connection.
 //
 // # Operation
 //

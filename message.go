@@ -24,6 +24,12 @@ func (t MessageType) String() string {
 	return fmt.Sprintf("invalid message type %d", byte(t))
 }
 
+// A Message is a whole message, as [Conn.Messages] yields it.
+type Message struct {
+	Type MessageType
+	Data []byte // of the one who has got it
+}
+
 // An assembler puts data frames together to messages (5.4). It judges what one
 // frame cannot tell by itself: which frame may follow which, how long the message
 // becomes, and whether text is UTF-8 across the joints of its frames.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
 	"net"
 	"os"
 	"sync/atomic"
@@ -148,6 +149,38 @@ func (c *Conn) appendMessage(ctx context.Context, dst []byte) (MessageType, []by
 		r.partial = append([]byte(nil), r.partial[len(dst):]...)
 	}
 	return 0, dst, err
+}
+
+// Messages returns the messages that come, for a loop:
+//
+//	for m, err := range c.Messages(ctx) {
+//		if err != nil {
+//			return err
+//		}
+//		c.WriteMessage(ctx, m.Type, m.Data)
+//	}
+//
+// Each is read when the loop asks for it, as [Conn.ReadMessage] reads one, and its
+// bytes belong to the caller. The loop ends without an error when the peer closes
+// the connection with [StatusNormalClosure], [StatusGoingAway] or [StatusNoStatus]
+// (RFC 6455 7.4.1); an error of any other kind comes last, with the zero Message.
+// A loop that is left, or that the error of ctx has ended, has lost nothing: another
+// one, or any other way to read, goes on with the next message.
+func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
+	return func(yield func(Message, error) bool) {
+		for {
+			typ, p, err := c.ReadMessage(ctx)
+			if err != nil {
+				if !isNormalClose(err) {
+					yield(Message{}, err)
+				}
+				return
+			}
+			if !yield(Message{typ, p}, nil) {
+				return
+			}
+		}
+	}
 }
 
 // NextReader returns a reader of the next message, for messages that are not to

@@ -1031,6 +1031,129 @@ func TestMessagesAreTheCallers(t *testing.T) {
 	})
 }
 
+// A loop over the messages sees each of them, and an error only if the connection did
+// not end as it should.
+func TestMessages(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		end  func(g *rig)
+		want func(err error) bool // nil: no error
+	}{
+		{"1000", func(g *rig) { g.send(closeF(StatusNormalClosure, "done")) }, nil},
+		{"1001", func(g *rig) { g.send(closeF(StatusGoingAway, "")) }, nil},
+		{"1005", func(g *rig) { g.send(closeF(StatusNoStatus, "")) }, nil},
+		{"1011", func(g *rig) { g.send(closeF(StatusInternalError, "")) }, func(err error) bool {
+			var e *CloseError
+			return errors.As(err, &e) && e.Code == StatusInternalError
+		}},
+		{"4000", func(g *rig) { g.send(closeF(4000, "")) }, func(err error) bool {
+			var e *CloseError
+			return errors.As(err, &e) && e.Code == 4000
+		}},
+		{"lost", func(g *rig) { g.nc.Close() }, func(err error) bool { return errors.Is(err, io.ErrUnexpectedEOF) }},
+		{"protocol error", func(g *rig) { g.send(contF("")) }, func(err error) bool {
+			var e *ProtocolError
+			return errors.As(err, &e)
+		}},
+		{"our Close", func(g *rig) { g.c.Close() }, func(err error) bool { return errors.Is(err, net.ErrClosed) }},
+		{"our Shutdown", func(g *rig) {
+			go g.c.Shutdown(bg, StatusGoingAway, "")
+			g.answerClose("Shutdown", StatusGoingAway)
+		}, nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			onBoth(t, nil, func(t *testing.T, g *rig) {
+				g.send(textF("one"), pingF(""), binaryF("t").open(), contF("wo"), textF(""))
+				var got []string
+				var errs []error
+				for m, err := range g.c.Messages(bg) {
+					if err != nil {
+						if m.Type != 0 || m.Data != nil {
+							t.Errorf("an error comes with a message: %v", m)
+						}
+						errs = append(errs, err)
+						continue // and nothing more should come
+					}
+					if got = append(got, fmt.Sprint(m.Type, " ", string(m.Data))); len(got) == 3 {
+						g.wantFrame("a ping is answered", pongF(""))
+						tc.end(g)
+					}
+				}
+				if want := []string{"text one", "binary two", "text "}; !reflect.DeepEqual(got, want) {
+					t.Errorf("the loop sees %q, and should see %q", got, want)
+				}
+				if tc.want == nil && errs != nil || tc.want != nil && (len(errs) != 1 || !tc.want(errs[0])) {
+					t.Errorf("the loop ends with the errors %v", errs)
+				}
+			})
+		})
+	}
+}
+
+// A loop that is left, or cancelled, goes on later.
+func TestMessagesGoesOn(t *testing.T) {
+	onBoth(t, nil, func(t *testing.T, g *rig) {
+		ctx, cancel := context.WithCancel(bg)
+		g.send(textF("1"), textF("2"), textF("3").open())
+		loop := g.c.Messages(ctx)
+		for range loop {
+			break
+		}
+		time.AfterFunc(time.Second, cancel)
+		var got []string
+		for m, err := range loop {
+			if err != nil {
+				wantErr(t, "the context has ended", err, context.Canceled)
+				break
+			}
+			got = append(got, string(m.Data))
+		}
+		g.send(contF("!"), closeF(StatusNormalClosure, ""))
+		for m, err := range g.c.Messages(bg) {
+			if err != nil {
+				t.Error(err)
+			}
+			got = append(got, string(m.Data))
+		}
+		if want := []string{"2", "3!"}; !reflect.DeepEqual(got, want) {
+			t.Errorf("the loops should see %q, and see %q", want, got)
+		}
+	})
+}
+
+// A message of a loop costs one allocation, that of its bytes.
+func TestMessagesAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	const n = 500
+	var frames []frame
+	for range n {
+		frames = append(frames, textF(strings.Repeat("x", 100)))
+	}
+	tape := newTape(nil, nil)
+	c := newConn(tape, client, nil, "", nil)
+	defer c.Close()
+	bytes := session(server, frames...)
+	ctx, cancel := context.WithCancel(bg)
+	defer cancel()
+	allocs := testing.AllocsPerRun(5, func() {
+		tape.in = bytes
+		left := n
+		for m, err := range c.Messages(ctx) {
+			if err != nil || len(m.Data) != 100 {
+				t.Fatal(err)
+			}
+			if left--; left == 0 {
+				break
+			}
+		}
+	})
+	if allocs > n+5 {
+		t.Errorf("a loop over %d messages allocates %v times", n, allocs)
+	}
+}
+
 // Bytes that were read with the handshake come first.
 func TestReadBuffered(t *testing.T) {
 	for _, r := range bothRoles {
