@@ -6,7 +6,8 @@
 // A [Conn] is an open connection. A server gets one from a request by [Accept], or
 // runs a function for each with [Handler] or [Server]; a client by [Dial];
 // [NewServerConn] and [NewClientConn] make one of a net.Conn on which the
-// handshake was made by other means. [Options] configures both roles.
+// handshake was made by other means. [Options] configures both roles. A [Redialer]
+// is a client that dials again when its connection is lost.
 //
 // # Messages
 //
