@@ -223,7 +223,8 @@ func (p *page) request() error {
 	return nil
 }
 
-// wait is a page's life, in the way of the server, until its connection is closed.
+// wait is a page's life, in the way of the server, until its connection is closed;
+// it returns why.
 func (p *page) wait(way string) error {
 	switch way {
 	case ways[0].name:
@@ -282,7 +283,7 @@ func deliver(way library) (r delivered, err error) {
 		counted := countedConn{nc, &d.bytes}
 		page := &page{number: i, nc: counted, in: bufio.NewReader(counted), all: d}
 		go func() {
-			if err := page.wait(way.name); err != nil && !d.stopping.Load() {
+			if err := page.wait(way.name); !d.stopping.Load() {
 				d.failed.CompareAndSwap(nil, &err)
 			}
 		}()
