@@ -157,7 +157,7 @@ func (c *Conn) pumpOnce(ctx context.Context, done <-chan struct{}, quit func() b
 	defer func() { r.quit = nil }()
 	for err == nil && (r.landed > 0 || !quit()) {
 		switch {
-		case r.landed == 0 && r.discarding.Load():
+		case r.landed == 0 && (r.discarding.Load() || r.stream == discarded):
 			err = c.discard()
 		case r.whole == 0 && r.stream == nil:
 			r.whole, err = c.assemble()
