@@ -200,6 +200,7 @@ func TestShutdown(t *testing.T) {
 		g.wantFrame("Shutdown", closeF(4000, "reason"))
 		g.send(textF("still here"), pingF("p"), textF("and here").open())
 		wantPending(t, "Shutdown should wait for the peer's Close", shut)
+		g.wantFrame("a ping before the peer's Close", pongF("p"))
 		wantErr(t, "meanwhile a write", g.c.WriteText(bg, "x"), net.ErrClosed)
 		_, err := g.c.NextWriter(bg, MessageText)
 		wantErr(t, "meanwhile NextWriter", err, net.ErrClosed)

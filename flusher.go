@@ -153,7 +153,7 @@ func (c *Conn) takeBatch() bool {
 // out.mu held.
 func (c *Conn) appendDuePong() {
 	w := &c.out
-	if w.pongDue && w.err == nil {
+	if w.pongDue && w.endBy.IsZero() {
 		c.appendFrame(&FrameHeader{Fin: true, Opcode: OpPong}, w.pongData)
 	}
 	w.pongDue = false

@@ -76,7 +76,7 @@ func (c *Conn) pong(p []byte) {
 	w := &c.out
 	w.mu.Lock()
 	switch {
-	case w.err != nil:
+	case !w.endBy.IsZero(): // but after our own Close frame alone pings are answered (5.5.2)
 	case w.load() >= w.bound:
 		w.pongDue, w.pongData = true, append(w.pongData[:0], p...)
 	default:
