@@ -242,7 +242,13 @@ func (c *Conn) watchWrite(ctx context.Context) (stop func()) {
 	}
 }
 
-func (c *Conn) interruptWrite() { c.nc.SetWriteDeadline(past) }
+// interruptWrite does nothing once the connection ends: contexts that are made of a
+// request's end with it, and what is being written has until endBy to leave.
+func (c *Conn) interruptWrite() {
+	if c.cause() == nil {
+		c.nc.SetWriteDeadline(past)
+	}
+}
 
 // tryWrite is that of the transport, less the echo of an interruption which no
 // longer matters: what was not written then is the flusher's.
@@ -294,7 +300,8 @@ func (c *Conn) writeOut(ctx context.Context, p, q []byte) (n int, err error) {
 		if err != nil {
 			return n, err
 		}
-		if err := ctx.Err(); err != nil { // looked at after arm, which may have undone the interruption
+		// Looked at after arm, which may have undone the interruption.
+		if err := ctx.Err(); err != nil && c.cause() == nil {
 			return n, err
 		}
 		k, err := c.t.write(piece, q)

@@ -400,7 +400,7 @@ func (c *Conn) interrupted(ctx context.Context, err error) error {
 	switch {
 	case r.ended() != nil:
 		return r.ended()
-	case r.watch.done != nil && ctx.Err() != nil:
+	case r.watch.done != nil && ctx.Err() != nil && c.cause() == nil: // else finish ends it, within a second
 		r.watch.off() // it has fired and will not again
 		return ctx.Err()
 	case r.quit != nil && r.quit():
