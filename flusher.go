@@ -313,7 +313,10 @@ func (c *Conn) writeOut(ctx context.Context, p, q []byte) (n int, err error) {
 		case err == nil:
 		case !isTimeout(err):
 			return n, err
-		case ctx.Err() == nil && !c.traits.resumes, k == 0 && !deadline.IsZero() && !time.Now().Before(deadline):
+		case ctx.Err() != nil && !c.traits.resumes:
+			return n, ctx.Err()
+		case k > 0: // if it cannot go on, the next one says so at once
+		case !c.traits.resumes, !deadline.IsZero() && !time.Now().Before(deadline):
 			return n, errWriteTimeout
 		}
 	}

@@ -44,15 +44,11 @@ type traits struct {
 // It can only wait by reading, so it waits with a few bytes of its own.
 type plainTransport struct {
 	nc    net.Conn
-	tls   bool
 	more  bool // the last read filled what it was given
 	small [256]byte
 }
 
-func newPlainTransport(nc net.Conn) *plainTransport {
-	_, isTLS := nc.(*tls.Conn)
-	return &plainTransport{nc: nc, tls: isTLS}
-}
+func newPlainTransport(nc net.Conn) *plainTransport { return &plainTransport{nc: nc} }
 
 func (t *plainTransport) read(m memory) (n int, err error) {
 	if t.more || m.direct() {
@@ -90,8 +86,11 @@ func (t *plainTransport) write(p, q []byte) (n int, err error) {
 const maxTLSWrite = 16 << 10
 
 func (t *plainTransport) traits() traits {
-	if t.tls {
+	switch t.nc.(type) {
+	case *tls.Conn:
 		return traits{maxWrite: maxTLSWrite}
+	case *net.TCPConn, *net.UnixConn:
+		return traits{resumes: true, maxWrite: largeBuffer}
 	}
-	return traits{resumes: true, maxWrite: largeBuffer}
+	return traits{maxWrite: largeBuffer} // there may be TLS in somebody's own connection
 }

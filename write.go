@@ -86,7 +86,8 @@ func (w *writer) init(opts *Options) {
 // p belongs to the caller again when WriteMessage returns. A large message (from
 // 32 KiB) is not copied, so its writer waits until the operating system has taken
 // it. When ctx ends first the message is not sent at all, unless a part of a large
-// one has left already: then the connection fails, since half a frame cannot be
+// one has left already, or may have (over TLS, and over net.Conns that this package
+// does not know): then the connection fails, since half a frame cannot be
 // taken back. Text should be UTF-8, which is not checked here; a peer fails the
 // connection if it is not.
 //
