@@ -175,14 +175,25 @@ type messageWriter struct {
 	packed []byte // from the pool, if the message is compressed: what is to follow
 	size   int    // of what was compressed since the last frame
 	err    error
+	busy   atomic.Bool // some goroutine is in a call
 }
 
 var (
-	errWriterClosed = errors.New("websocket: this message was ended by Close already")
-	errAbandoned    = errors.New("websocket: a message was given up in the middle")
+	errConcurrentWrite = errors.New("websocket: two goroutines use one writer of a message")
+	errWriterClosed    = errors.New("websocket: this message was ended by Close already")
+	errAbandoned       = errors.New("websocket: a message was given up in the middle")
 )
 
-func (m *messageWriter) Write(p []byte) (n int, err error) {
+func (m *messageWriter) Write(p []byte) (int, error) {
+	// Whatever two goroutines do, the pooled buffer must not come into other hands.
+	if !m.busy.CompareAndSwap(false, true) {
+		return 0, errConcurrentWrite
+	}
+	defer m.busy.Store(false)
+	return m.write(p)
+}
+
+func (m *messageWriter) write(p []byte) (n int, err error) {
 	if m.err != nil {
 		return 0, m.err
 	}
@@ -213,6 +224,10 @@ func (m *messageWriter) Write(p []byte) (n int, err error) {
 
 // Close ends the message.
 func (m *messageWriter) Close() error {
+	if !m.busy.CompareAndSwap(false, true) {
+		return errConcurrentWrite
+	}
+	defer m.busy.Store(false)
 	if m.err == errWriterClosed {
 		return m.err
 	}
