@@ -108,7 +108,7 @@ func route(sockets, pages http.Handler) http.Handler {
 // ends: what serve's goroutine once needed for its stack, an idle connection keeps.
 func announce(sockets http.Handler, logger *log.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		logger.Printf("%s connects to %s from %q", r.RemoteAddr, r.URL.Path, r.Header.Get("Origin"))
+		logger.Printf("%s connects to %s from %q", r.RemoteAddr, r.URL.EscapedPath(), r.Header.Get("Origin"))
 		sockets.ServeHTTP(w, r)
 	})
 }

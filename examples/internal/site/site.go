@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"unicode"
 )
 
 //go:embed page.js style.css
@@ -105,7 +106,8 @@ func (s *Site) listen(flag, address string, config *tls.Config) (string, error) 
 func checkOrigins(origins []string) error {
 	for _, o := range origins {
 		u, err := url.Parse(o)
-		if err != nil || u.Host == "" || o != u.Scheme+"://"+u.Host || strings.Contains(o, "*") {
+		notASCII := strings.ContainsFunc(o, func(c rune) bool { return c > unicode.MaxASCII })
+		if err != nil || u.Hostname() == "" || o != u.Scheme+"://"+u.Host || strings.Contains(o, "*") || notASCII {
 			return fmt.Errorf("-origin %s: an origin is a scheme, a host and perhaps a port, as in https://example.com", o)
 		}
 	}
