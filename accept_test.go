@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -632,4 +633,69 @@ func FuzzOrigin(f *testing.F) {
 			t.Errorf("origin %q passes for host %q", origin, host)
 		}
 	})
+}
+
+// Requests as they may come, however odd, and what is right to answer.
+func TestHandshakeEdges(t *testing.T) {
+	srv := httptest.NewServer(Handler(func(c *Conn, r *http.Request) {
+		for typ, p, err := c.ReadMessage(r.Context()); err == nil; typ, p, err = c.ReadMessage(r.Context()) {
+			c.WriteMessage(r.Context(), typ, p)
+		}
+	}))
+	defer srv.Close()
+	host := srv.Listener.Addr().String()
+	own := "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+	up := "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+	for _, x := range []struct {
+		name, request string
+		status        int
+	}{
+		{"plain", "GET / HTTP/1.1\r\nHost: " + host + "\r\n" + up + own, 101},
+		{"keep-alive, Upgrade", "GET / HTTP/1.1\r\nHost: " + host + "\r\nUpgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n" + own, 101},
+		{"two lines of Connection", "GET / HTTP/1.1\r\nHost: " + host + "\r\nUpgrade: websocket\r\nConnection: keep-alive\r\nConnection: upgrade\r\n" + own, 101},
+		{"several upgrades", "GET / HTTP/1.1\r\nHost: " + host + "\r\nUpgrade: h2c, websocket\r\nConnection: Upgrade\r\n" + own, 101},
+		{"folded", "GET / HTTP/1.1\r\nHost: " + host + "\r\nUpgrade: websocket\r\nConnection: keep-alive,\r\n Upgrade\r\n" + own, 101},
+		{"pipelined", "GET / HTTP/1.1\r\nHost: " + host + "\r\n\r\nGET / HTTP/1.1\r\nHost: " + host + "\r\n" + up + own, 426},
+		{"absolute form", "GET http://" + host + "/ HTTP/1.1\r\nHost: other.example\r\nOrigin: http://" + host + "\r\n" + up + own, 101},
+		{"absolute form, foreign", "GET http://victim.example/ HTTP/1.1\r\nHost: " + host + "\r\nOrigin: http://" + host + "\r\n" + up + own, 403},
+		{"Host twice", "GET / HTTP/1.1\r\nHost: " + host + "\r\nHost: " + host + "\r\n" + up + own, 400},
+		{"no Host", "GET / HTTP/1.1\r\n" + up + own, 400},
+		{"empty Host", "GET / HTTP/1.1\r\nHost:\r\n" + up + own, 400},
+		{"Origin twice", "GET / HTTP/1.1\r\nHost: " + host + "\r\nOrigin: http://" + host + "\r\nOrigin: http://" + host + "\r\n" + up + own, 403},
+		{"HTTP/1.0", "GET / HTTP/1.0\r\nHost: " + host + "\r\n" + up + own, 505},
+		{"body", "GET / HTTP/1.1\r\nHost: " + host + "\r\nContent-Length: 1\r\n" + up + own + "\r\nx", 400},
+		{"chunked", "GET / HTTP/1.1\r\nHost: " + host + "\r\nTransfer-Encoding: chunked\r\n" + up + own + "\r\n0\r\n", 400},
+		{"empty body, expected", "GET / HTTP/1.1\r\nHost: " + host + "\r\nContent-Length: 0\r\nExpect: 100-continue\r\n" + up + own, 101},
+		{"HEAD", "HEAD / HTTP/1.1\r\nHost: " + host + "\r\n" + up + own, 405},
+		{"key with spaces around", "GET / HTTP/1.1\r\nHost: " + host + "\r\n" + up + "Sec-WebSocket-Version:13 \r\nSec-WebSocket-Key:  dGhlIHNhbXBsZSBub25jZQ== \r\n", 101},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			nc, err := net.Dial("tcp", host)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			nc.SetDeadline(time.Now().Add(5 * time.Second))
+			fmt.Fprintf(nc, "%s\r\n%s", x.request, textF("at once").bytes(client))
+			br := bufio.NewReader(nc)
+			method := &http.Request{Method: strings.Fields(x.request)[0]}
+			resp, err := http.ReadResponse(br, method)
+			if err != nil || resp.StatusCode != x.status {
+				t.Fatalf("it should answer %d, and answers %v, %v", x.status, resp, err)
+			}
+			if x.name == "pipelined" {
+				io.Copy(io.Discard, resp.Body)
+				if resp, err = http.ReadResponse(br, nil); err != nil || resp.StatusCode != 101 {
+					t.Fatalf("the second request: %v, %v", resp, err)
+				}
+				x.status = 101
+			}
+			if x.status == 101 {
+				got := make([]byte, 9)
+				if _, err := io.ReadFull(br, got); err != nil || string(got[2:]) != "at once" {
+					t.Errorf("what was sent with the request: %q, %v", got, err)
+				}
+			}
+		})
+	}
 }

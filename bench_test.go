@@ -48,7 +48,7 @@ func (s *stream) write(p, q []byte) (int, error) {
 }
 
 func (s *stream) traits() traits {
-	return traits{tries: true, vectored: true, resumes: true, maxWrite: 1 << 30}
+	return traits{tries: true, vectored: true, resumes: true, maxWrite: largeBuffer}
 }
 
 func (s *stream) SetReadDeadline(time.Time) error  { return nil }

@@ -177,8 +177,9 @@ func (c *Conn) close(frame bool) error {
 // returns messages until the peer's [*CloseError]; while nobody reads, Shutdown
 // itself reads, and discards.
 //
-// It waits until ctx ends, and 10 s at the most. Then it closes the connection
-// without the handshake and returns an error that wraps that of the context. If
+// It waits until ctx ends, and 10 s at the most. Then it gives the handshake up and
+// returns an error that wraps that of the context; what has been written has another
+// second to leave, in the background, before the socket is closed. If
 // the connection had ended before, it returns the reason, or nil if that was a
 // completed closing handshake. After [Conn.Close] it returns net.ErrClosed.
 //
@@ -190,17 +191,16 @@ func (c *Conn) Shutdown(ctx context.Context, code StatusCode, reason string) err
 		return err
 	}
 	c.sendClose(code, reason)
-	// Messages wait for a while for the next read of a loop that is reading now.
-	if c.in.role.holder.Load() != byApplication {
-		c.in.discarding.Store(true)
-	}
-	c.in.impatient.Store(true)
+	c.in.hurry()
 	c.nudgePump()
 	ctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
 	defer cancel()
 	err := c.pump(ctx, nil)
 	if err == ctx.Err() {
-		c.abandon(fmt.Errorf("websocket: the peer did not answer the Close frame: %w", err))
+		unanswered := fmt.Errorf("websocket: the peer did not answer the Close frame: %w", err)
+		if c.abandon(unanswered) == unanswered {
+			return unanswered
+		}
 	}
 	return c.gone()
 }
@@ -238,12 +238,14 @@ func (c *Conn) gone() error {
 	return c.cause()
 }
 
-// abandon ends the connection because of err without another word to the peer.
+// abandon ends the connection because of err, unless something has before, and
+// returns the reason that holds. What is queued still leaves.
 func (c *Conn) abandon(err error) error {
-	c.in.end(err)
+	err = c.in.end(err)
 	c.out.mu.Lock()
-	c.breakOff(err)
-	c.out.mu.Unlock()
+	c.out.refuse(err)
+	c.beginEnd(err)
+	c.kick(true)
 	return err
 }
 

@@ -694,3 +694,116 @@ func TestEverythingAtOnce(t *testing.T) {
 		})
 	}
 }
+
+// A pump has no reason to wait for an application that has given up the rest of a
+// message: there is nothing in it for anybody.
+func TestPingAfterDiscard(t *testing.T) {
+	onBoth(t, nil, func(t *testing.T, g *rig) {
+		g.send(textF("the beginning").open())
+		if _, _, err := g.c.NextReader(bg); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(bg)
+		read := inBackground(func() error { _, _, err := g.c.ReadMessage(ctx); return err })
+		synctest.Wait()
+		cancel()
+		wantErr(t, "a read that discards", <-read, context.Canceled)
+
+		ctx, cancel = context.WithTimeout(bg, time.Minute)
+		defer cancel()
+		pinged := inBackground(func() error { _, err := g.c.Ping(ctx); return err })
+		f, err := g.readFrame()
+		if err != nil || f.op != OpPing {
+			t.Fatal(f, err)
+		}
+		g.send(pongF(f.payload))
+		if err := <-pinged; err != nil {
+			t.Errorf("a ping that was answered inside a message nobody wants: %v", err)
+		}
+		g.send(contF("the end"), textF("next"))
+		wantRead(t, "the next message", g.c, MessageText, "next")
+	})
+}
+
+// The same after CloseRead has been ended by its context.
+func TestPingAfterCloseRead(t *testing.T) {
+	onBoth(t, nil, func(t *testing.T, g *rig) {
+		ctx, cancel := context.WithCancel(bg)
+		g.c.CloseRead(ctx)
+		g.send(textF("the beginning").open())
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		ctx, cancel = context.WithTimeout(bg, time.Minute)
+		defer cancel()
+		pinged := inBackground(func() error { _, err := g.c.Ping(ctx); return err })
+		f, err := g.readFrame()
+		if err != nil || f.op != OpPing {
+			t.Fatal(f, err)
+		}
+		g.send(pongF(f.payload))
+		if err := <-pinged; err != nil {
+			t.Errorf("a ping that was answered: %v", err)
+		}
+	})
+}
+
+// 5.5.2: "Upon receipt of a Ping frame, an endpoint MUST send a Pong frame in
+// response, unless it already received a Close frame." That it has sent one is no
+// reason: 5.5.1 forbids data frames only.
+func TestPongAfterCloseSent(t *testing.T) {
+	onBoth(t, nil, func(t *testing.T, g *rig) {
+		done := inBackground(func() error { return g.c.Shutdown(bg, StatusNormalClosure, "") })
+		g.wantClose("Shutdown", StatusNormalClosure)
+		g.send(pingF("are you there"))
+		synctest.Wait()
+		g.send(closeF(1000, ""))
+		g.wantFrame("a ping before the peer's Close", pongF("are you there"))
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A message that is being read in pieces is a read in progress: a Shutdown that
+// falls between two of its Reads should not throw the rest away at once.
+func TestShutdownBetweenReadsOfAMessage(t *testing.T) {
+	onBoth(t, nil, func(t *testing.T, g *rig) {
+		g.send(textF("first ").open())
+		_, r, err := g.c.NextReader(bg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.ReadFull(r, make([]byte, 6))
+		done := inBackground(func() error { return g.c.Shutdown(bg, 1001, "") })
+		synctest.Wait()
+		g.send(contF("last"), closeF(1001, ""))
+		rest, err := io.ReadAll(r)
+		if err != nil || string(rest) != "last" {
+			t.Errorf("the rest of the message should be %q, and is %q, %v", "last", rest, err)
+		}
+		readErr(g.c)
+		<-done
+	})
+}
+
+// Shutdown "sends what has been written and a Close frame", also if nobody wants to
+// wait for the answer.
+func TestShutdownWithEndedContext(t *testing.T) {
+	for _, plain := range []bool{false, true} {
+		for _, r := range bothRoles {
+			bubble(t, fmt.Sprint(r, " plain ", plain), func(t *testing.T) {
+				g := newRig(t, r, nil)
+				if plain {
+					g = newPlainRig(t, r, nil)
+				}
+				ctx, cancel := context.WithCancel(bg)
+				cancel()
+				g.c.WriteText(bg, "written before")
+				wantErr(t, "Shutdown", g.c.Shutdown(ctx, StatusGoingAway, ""), context.Canceled)
+				g.wantFrame("what was written", textF("written before"))
+				g.wantClose("Shutdown", StatusGoingAway)
+			})
+		}
+	}
+}

@@ -123,6 +123,7 @@ func (c *Conn) flush() {
 		w.mu.Unlock()
 		n, err := c.tryWrite(w.batch[w.sent:])
 		if err == nil && w.sent+n < len(w.batch) {
+			c.took(n)
 			var m int
 			m, err = c.writeOut(context.Background(), w.batch[w.sent+n:], nil)
 			n += m
@@ -163,7 +164,7 @@ func (c *Conn) appendDuePong() {
 func (c *Conn) wrote(n int, err error) {
 	w := &c.out
 	w.sent += n
-	w.inFlight -= n
+	w.inFlight = len(w.batch) - w.sent
 	w.written += uint64(n)
 	if w.broken && err == nil {
 		err = w.err
@@ -181,6 +182,15 @@ func (c *Conn) wrote(n int, err error) {
 	w.wake()
 }
 
+// took counts n bytes of what is in flight as taken, while the flusher goes on with
+// the rest: who waits for room need not wait for all of it.
+func (c *Conn) took(n int) {
+	c.out.mu.Lock()
+	c.out.inFlight -= n
+	c.out.wake()
+	c.out.mu.Unlock()
+}
+
 // writeLarge sends a data frame from the caller's memory, with the turn in hand:
 // it waits for the flusher role and is the flusher for this one frame.
 func (c *Conn) writeLarge(ctx context.Context, h FrameHeader, p []byte, size int) error {
@@ -192,7 +202,7 @@ func (c *Conn) writeLarge(ctx context.Context, h FrameHeader, p []byte, size int
 		w.mu.Unlock()
 		return err
 	}
-	w.role, w.inFlight = somebody, len(p)
+	w.role, w.inFlight = somebody, maxFrameHeader+len(p)
 	w.prompt.Store(false)
 	open := w.open
 	w.open = !h.Fin
@@ -307,6 +317,9 @@ func (c *Conn) writeOut(ctx context.Context, p, q []byte) (n int, err error) {
 		k, err := c.t.write(piece, q)
 		n += k
 		p, q = skip(p, q, k)
+		if len(p)+len(q) > 0 {
+			c.took(k)
+		}
 		switch {
 		case err == nil && len(p)+len(q) == 0:
 			return n, nil

@@ -38,9 +38,15 @@ type assembler struct {
 	typ        MessageType // of the message in hand; 0 between messages
 	compressed bool        // it is
 	final      bool        // the frame in hand is the last of its message
+	empty      uint16      // frames of the message that brought nothing and were not its last
 	size       int64       // of the message, as far as its frames have announced it, or as it was inflated
 	text       utf8Checker
 }
+
+// maxEmptyFrames bounds what the limit does not: 5.4 lets a message have fragments
+// without payload, and a few may come of a stream that is flushed, but whoever sends
+// one after the other never ends the message and never exceeds its limit.
+const maxEmptyFrames = 1000
 
 // between reports that no message has begun that has not ended.
 func (a *assembler) between() bool { return a.typ == 0 }
@@ -57,9 +63,14 @@ func (a *assembler) beginFrame(h FrameHeader) error {
 		return protocolError("5.4", "a %v frame inside a fragmented message", h.Opcode)
 	}
 	if a.between() {
-		a.typ, a.compressed, a.size = MessageType(h.Opcode), h.RSV1, 0
+		a.typ, a.compressed, a.size, a.empty = MessageType(h.Opcode), h.RSV1, 0, 0
 	}
 	a.final = h.Fin
+	if h.Length == 0 && !h.Fin {
+		if a.empty++; a.empty > maxEmptyFrames {
+			return &ProtocolError{StatusPolicyViolation, "5.4", "a message with more than 1000 empty fragments"}
+		}
+	}
 	if a.compressed {
 		return nil // what its frames announce is not its size
 	}

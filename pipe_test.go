@@ -59,7 +59,7 @@ func (m memSocket) tryWrite(p []byte) (int, error) { return m.Try(p) }
 func (m memSocket) write(p, q []byte) (int, error) { return m.WriteV(p, q) }
 
 func (m memSocket) traits() traits {
-	return traits{tries: true, vectored: true, resumes: true, maxWrite: 1 << 30}
+	return traits{tries: true, vectored: true, resumes: true, maxWrite: largeBuffer}
 }
 
 // A frame is one as the peer sends and sees it, unmasked.

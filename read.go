@@ -252,19 +252,23 @@ func (m *messageReader) Read(p []byte) (int, error) {
 // CloseRead reads on behalf of an application that only writes: it answers pings,
 // notices when the peer closes the connection, and discards messages. The context
 // that it returns is derived from ctx and ends with the connection, or when ctx
-// does, and then nothing is read any more. The application cannot read meanwhile.
+// does, and then nothing is read any more; its cause says why. The application
+// cannot read meanwhile, nor call CloseRead again: while somebody else reads, the
+// context that is returned has ended.
 func (c *Conn) CloseRead(ctx context.Context) context.Context {
 	ctx, cancel := context.WithCancelCause(ctx)
+	if err := c.beginRead(ctx); err != nil {
+		cancel(err)
+		return ctx
+	}
 	go func() {
-		err := c.beginRead(ctx)
-		if err == nil {
-			for err == nil {
-				if err = c.discard(); err == errMore {
-					err = c.fill(ctx)
-				}
+		var err error
+		for err == nil {
+			if err = c.discard(); err == errMore {
+				err = c.fill(ctx)
 			}
-			c.endRead()
 		}
+		c.endRead()
 		cancel(err)
 	}()
 	return ctx
@@ -341,6 +345,29 @@ func (r *reader) ended() error {
 		return *p
 	}
 	return nil
+}
+
+// hurry makes pumps discard what comes, but for messages that somebody may want: a
+// loop that is reading now, or reads a message in pieces, has a while for its next
+// read.
+func (r *reader) hurry() {
+	switch {
+	case r.role.tryTake(byPump):
+		r.discarding.Store(!r.halfRead())
+		r.role.give()
+	case r.role.holder.Load() != byApplication:
+		r.discarding.Store(true)
+	}
+	r.impatient.Store(true)
+}
+
+// halfRead reports that the application reads a message in pieces and has not come
+// to its last byte. Called with the role.
+func (r *reader) halfRead() bool {
+	if r.stream == nil || r.stream == discarded {
+		return false
+	}
+	return len(r.partial) > 0 || len(r.packed) > 0 || r.left > 0 || !r.msgs.final
 }
 
 // watchRead makes the end of ctx interrupt reads, but for a context that ends with

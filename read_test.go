@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"reflect"
 	"runtime"
@@ -1194,4 +1195,219 @@ func TestIdleHoldsNoBuffer(t *testing.T) {
 			<-done
 		}
 	})
+}
+
+// grace gives a reader time to find out why a write has failed. A context that is
+// derived from the request's must not take that away.
+func TestDerivedContextAfterWriteFails(t *testing.T) {
+	for _, derived := range []bool{false, true} {
+		bubble(t, fmt.Sprint("derived ", derived), func(t *testing.T) {
+			g := newRig(t, server, nil)
+			var ctx context.Context = &requestContext{bg, g.c}
+			if derived {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, time.Hour)
+				defer cancel()
+			}
+			read := inBackground(func() error { _, _, err := g.c.ReadMessage(ctx); return err })
+			synctest.Wait()
+			g.mine.Fault = func(op string) error {
+				if op == "try" || op == "write" {
+					return errors.New("broken")
+				}
+				return nil
+			}
+			g.c.WriteText(bg, "does not leave")
+			synctest.Wait()
+			g.send(closeF(4000, "the reason"))
+			wantCloseError(t, "a read while the write side is broken", <-read, 4000)
+		})
+	}
+}
+
+// DESIGN 8: "Endless empty fragments [...]: bounded memory, and an end."
+func TestEndlessEmptyFragments(t *testing.T) {
+	onBoth(t, &Options{ReadLimit: 1000}, func(t *testing.T, g *rig) {
+		read := inBackground(func() error { _, _, err := g.c.ReadMessage(bg); return err })
+		g.send(textF("").open())
+		empty := session(g.role, contF("").open())
+		for range 100 {
+			g.write(bytes.Repeat(empty, 1000))
+			synctest.Wait()
+		}
+		select {
+		case err := <-read:
+			if err == nil {
+				t.Error("the message has not ended")
+			}
+		default:
+			t.Error("100,000 empty fragments of a message of at most 1000 bytes should have come to an end")
+		}
+	})
+}
+
+// CloseRead has the reader role when it returns, and the context of a second call
+// has ended, and says why.
+func TestCloseReadTwice(t *testing.T) {
+	onBoth(t, nil, func(t *testing.T, g *rig) {
+		a := g.c.CloseRead(bg)
+		wantErr(t, "a read after CloseRead", readErr(g.c), errConcurrentRead)
+		b := g.c.CloseRead(bg)
+		wantErr(t, "a second CloseRead", context.Cause(b), errConcurrentRead)
+		if a.Err() != nil {
+			t.Errorf("the connection is open, and the first context says %v", context.Cause(a))
+		}
+	})
+}
+
+// Many reads, by every method, cancelled at any time, with pings in between, that
+// are cancelled too: every message comes once, in order, whole.
+func TestReadAnyhow(t *testing.T) {
+	for seed := range uint64(16) {
+		for _, plain := range []bool{false, true} {
+			bubble(t, fmt.Sprint("seed ", seed, " plain ", plain), func(t *testing.T) {
+				readAnyhow(t, rand.New(rand.NewPCG(seed, 7)), bothRoles[seed%2], plain)
+			})
+		}
+	}
+}
+
+func readAnyhow(t *testing.T, rnd *rand.Rand, r role, plain bool) {
+	g := newRig(t, r, nil)
+	if plain {
+		g = newPlainRig(t, r, nil)
+	}
+	const messages = 40
+	sizes := []int{0, 1, 125, 126, 4000, 4096, 5000, 65_535, 65_536, 70_000, 200_000}
+	var want []string
+	var stream []byte
+	for i := range messages {
+		size := sizes[rnd.IntN(len(sizes))] + rnd.IntN(3)
+		text := fmt.Sprint(i, " ") + pattern(size)
+		want = append(want, text)
+		op := OpText
+		for rest := text; ; op = OpContinuation {
+			n := len(rest)
+			if rnd.IntN(2) == 0 {
+				n = rnd.IntN(n + 1)
+			}
+			fin := n == len(rest) && rnd.IntN(4) > 0
+			stream = append(stream, frame{fin, op, rest[:n]}.bytes(r.peer())...)
+			rest = rest[n:]
+			if rnd.IntN(3) == 0 {
+				stream = append(stream, pingF(fmt.Sprint(i)).bytes(r.peer())...)
+			}
+			if fin {
+				break
+			}
+		}
+	}
+	var mu sync.Mutex // of the peer's writing
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	lengths := []int{1, 3, 100, 4096, 50_000, 1 << 20}
+	pace := rnd.Uint64()
+	all.Go(func() { // the peer
+		rnd := rand.New(rand.NewPCG(pace, 1))
+		for len(stream) > 0 {
+			n := min(len(stream), 1+rnd.IntN(lengths[rnd.IntN(len(lengths))]))
+			mu.Lock()
+			g.far.Write(stream[:n])
+			mu.Unlock()
+			stream = stream[n:]
+			time.Sleep(time.Duration(rnd.IntN(3)) * time.Microsecond)
+		}
+	})
+	all.Go(func() { io.Copy(io.Discard, g.far) }) // pongs are not answered: they would fall into frames
+	all.Go(func() {
+		rnd := rand.New(rand.NewPCG(pace, 2))
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			ctx, cancel := context.WithTimeout(bg, time.Duration(1+rnd.IntN(20))*time.Microsecond)
+			g.c.Ping(ctx)
+			cancel()
+			time.Sleep(time.Duration(rnd.IntN(10)) * time.Microsecond)
+		}
+	})
+	check := func(i int, p []byte) {
+		if string(p) != want[i] {
+			at := 0
+			for at < min(len(p), len(want[i])) && p[at] == want[i][at] {
+				at++
+			}
+			t.Errorf("message %d should have %d bytes and has %d, the first that differs is %d", i, len(want[i]), len(p), at)
+		}
+	}
+	for i := 0; i < messages && !t.Failed(); {
+		ctx, cancel := context.WithTimeout(bg, time.Duration(rnd.IntN(4))*time.Microsecond)
+		switch rnd.IntN(4) {
+		case 0:
+			if _, p, err := g.c.ReadMessage(ctx); err == nil {
+				check(i, p)
+				i++
+			} else if err != context.DeadlineExceeded {
+				t.Error(err)
+			}
+		case 1:
+			dst := append(make([]byte, 0, 1+rnd.IntN(100_000)), "dst"...)
+			_, p, err := g.c.AppendMessage(ctx, dst)
+			if !bytes.HasPrefix(p, []byte("dst")) {
+				t.Error("dst is not as it was")
+			}
+			if err == nil {
+				check(i, p[3:])
+				i++
+			} else if len(p) != 3 {
+				t.Error("dst has grown")
+			} else if err != context.DeadlineExceeded {
+				t.Error(err)
+			}
+			clear(dst[:cap(dst)])
+		case 2: // whole, in pieces
+			_, m, err := g.c.NextReader(ctx)
+			if err == nil {
+				cancel()
+				m.(*messageReader).ctx = bg
+				var p []byte
+				buf := make([]byte, 1+rnd.IntN(100_000))
+				for err == nil {
+					var n int
+					n, err = m.Read(buf)
+					p = append(p, buf[:n]...)
+				}
+				if err != io.EOF {
+					t.Error(err)
+				}
+				check(i, p)
+				i++
+			} else if err != context.DeadlineExceeded {
+				t.Error(err)
+			}
+		case 3: // begun and left, now and then
+			if rnd.IntN(4) > 0 {
+				break
+			}
+			_, m, err := g.c.NextReader(ctx)
+			if err == nil {
+				buf := make([]byte, rnd.IntN(70_000))
+				n, err := m.Read(buf)
+				if !strings.HasPrefix(want[i], string(buf[:n])) {
+					t.Errorf("message %d begins otherwise", i)
+				}
+				if err != nil && err != io.EOF && err != context.DeadlineExceeded && err != context.Canceled {
+					t.Error(err)
+				}
+				i++
+			}
+		}
+		cancel()
+	}
+	close(stop)
+	g.far.Close()
+	g.c.Close()
+	all.Wait()
 }

@@ -37,7 +37,7 @@ type traits struct {
 	tries    bool  // tryWrite writes at all
 	vectored bool  // write with two slices is one system call and copies neither
 	resumes  bool  // a write that has timed out can go on where it stopped
-	maxWrite int32 // bytes a write should be given at the most, so that its deadline is about progress
+	maxWrite int32 // bytes a write should be given at the most, so that its deadline and what is counted as taken are about progress
 }
 
 // plainTransport is a transport over any net.Conn: TLS, net.Pipe, a user's own.
@@ -51,19 +51,21 @@ type plainTransport struct {
 func newPlainTransport(nc net.Conn) *plainTransport { return &plainTransport{nc: nc} }
 
 func (t *plainTransport) read(m memory) (n int, err error) {
-	if t.more || m.direct() {
+	if m.direct() {
 		p := m.space()
 		n, err = t.nc.Read(p)
 		t.more = n == len(p)
-		if n == 0 {
-			m.unused()
-		}
 		return n, err
 	}
-	n, err = t.nc.Read(t.small[:])
-	t.more = n == len(t.small)
+	p := t.small[:]
+	if t.more { // probably: if not, a wait costs no more than a small buffer
+		p = getSmallBuffer()
+		defer putBuffer(p)
+	}
+	n, err = t.nc.Read(p)
+	t.more = n == len(p)
 	if n > 0 {
-		copy(m.space(), t.small[:n])
+		copy(m.space(), p[:n])
 	}
 	return n, err
 }

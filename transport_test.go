@@ -469,3 +469,65 @@ func TestEndInTheMiddle(t *testing.T) {
 		})
 	}
 }
+
+// DESIGN 4: "An idle connection holds no buffer. [...] Elsewhere (TLS, Windows,
+// net.Pipe) keep a small buffer." Whatever was the size of the last message.
+func TestIdlePlainHoldsNoBuffer(t *testing.T) {
+	for _, r := range bothRoles {
+		bubble(t, r.String(), func(t *testing.T) {
+			g := newPlainRig(t, r, nil)
+			read := inBackground(func() error { return readErr(g.c) })
+			g.send(textF(pattern(20_000)))
+			synctest.Wait()
+			// Of all that a read gets at once, exactly what fits into the small buffer.
+			small := len(g.c.t.(*plainTransport).small)
+			header := len(frame{true, OpText, pattern(200)}.bytes(g.role)) - 200
+			g.send(textF(pattern(small - header)))
+			synctest.Wait()
+			if n := len(g.c.in.block); n > 0 {
+				t.Errorf("an idle connection waits with a buffer of %d bytes", n)
+			}
+			g.far.Close()
+			<-read
+		})
+	}
+}
+
+// Somebody's own connection around TLS: each Write after one that has timed out
+// gives the same time-out at once.
+type wrappedTLS struct {
+	*tls.Conn
+	writes atomic.Int64
+}
+
+func (w *wrappedTLS) Write(p []byte) (int, error) {
+	w.writes.Add(1)
+	return w.Conn.Write(p)
+}
+
+// The end of a context of a large write that is over long since must not hurt what
+// others write now; and whatever happens, nobody may spin.
+func TestWrappedTLS(t *testing.T) {
+	watchLeaks(t)
+	s, far := networks[2].connect(t)
+	w := &wrappedTLS{Conn: s.(*tls.Conn)}
+	c := NewServerConn(w, &Options{WriteTimeout: time.Second})
+	defer func() { far.Close(); c.Close() }()
+	ctx, cancel := context.WithCancel(bg)
+	go io.CopyN(io.Discard, far, 100_000)
+	if err := c.WriteMessage(ctx, MessageBinary, make([]byte, 200_000)); err != nil {
+		t.Fatal(err)
+	}
+	// Now the peer takes nothing more: write until a flusher waits for it.
+	for err := error(nil); err == nil; {
+		short, stop := context.WithTimeout(bg, 50*time.Millisecond)
+		err = c.WriteMessage(short, MessageBinary, make([]byte, 20_000))
+		stop()
+	}
+	before := w.writes.Load()
+	cancel()
+	time.Sleep(200 * time.Millisecond)
+	if n := w.writes.Load() - before; n > 100 {
+		t.Errorf("in a fifth of a second Write was called %d times", n)
+	}
+}

@@ -134,7 +134,7 @@ type vector struct {
 var vectors = sync.Pool{New: func() any { return new(vector) }}
 
 func (t *socketTransport) traits() traits {
-	return traits{tries: true, vectored: true, resumes: true, maxWrite: 1 << 30}
+	return traits{tries: true, vectored: true, resumes: true, maxWrite: largeBuffer}
 }
 
 func (t *socketTransport) opError(op string, err error) error {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"strconv"
@@ -910,3 +911,262 @@ func TestAllocations(t *testing.T) {
 }
 
 var _ net.Conn = (*memConn)(nil)
+
+// 5.5.1: "If an endpoint receives a Close frame and did not previously send a Close
+// frame, the endpoint MUST send a Close frame in response." It is sent behind the
+// frame that is being written, within a second; the request's context, which ends
+// when the Close frame has come, must not cut that frame off.
+func TestPeerClosesDuringLargeWrite(t *testing.T) {
+	contexts := map[string]func(c *Conn) (context.Context, context.CancelFunc){
+		"background": func(*Conn) (context.Context, context.CancelFunc) { return bg, func() {} },
+		"request":    func(c *Conn) (context.Context, context.CancelFunc) { return &requestContext{bg, c}, func() {} },
+		"derived": func(c *Conn) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(&requestContext{bg, c}, time.Hour)
+		},
+	}
+	for name, ctxOf := range contexts {
+		for _, socket := range []bool{true, false} {
+			bubble(t, fmt.Sprintf("%s context, socket %v", name, socket), func(t *testing.T) {
+				g := newPlainRig(t, server, nil)
+				if socket {
+					g = newRig(t, server, nil)
+				}
+				ctx, cancel := ctxOf(g.c)
+				defer cancel()
+				read := inBackground(func() error { return readErr(g.c) })
+				text := pattern(300_000) // five times what is on its way
+				written := inBackground(func() error { return g.c.WriteMessage(ctx, MessageText, []byte(text)) })
+				synctest.Wait()
+				g.send(closeF(4000, ""))
+				wantCloseError(t, "the reader", <-read, 4000)
+				synctest.Wait()
+				time.Sleep(time.Second / 4)
+				g.wantMessage("the message in the middle of which the peer has closed", OpText, text)
+				if err := <-written; err != nil {
+					t.Errorf("the message left whole, and WriteMessage returns %v", err)
+				}
+				g.wantClose("the answer", 4000)
+			})
+		}
+	}
+}
+
+// "Close: from now on every call, pending ones too, gets net.ErrClosed."
+func TestLargeWriteClosedWithRequestContext(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		g := newRig(t, server, &Options{WriteTimeout: -1})
+		g.stall()
+		written := inBackground(func() error {
+			return g.c.WriteMessage(&requestContext{bg, g.c}, MessageText, make([]byte, largeWrite))
+		})
+		synctest.Wait()
+		g.c.Close()
+		wantErr(t, "a write that Close has ended", <-written, net.ErrClosed)
+	})
+}
+
+// Many writers by every method, cancelled at any time, to a peer that stalls now
+// and then: what has succeeded arrives once and whole, what was cancelled not at
+// all, as long as the connection has not failed.
+func TestWriteAnyhow(t *testing.T) {
+	for seed := range uint64(16) {
+		for _, plain := range []bool{false, true} {
+			bubble(t, fmt.Sprint("seed ", seed, " plain ", plain), func(t *testing.T) {
+				writeAnyhow(t, rand.New(rand.NewPCG(seed, 7)), bothRoles[seed%2], plain)
+			})
+		}
+	}
+}
+
+func writeAnyhow(t *testing.T, rnd *rand.Rand, r role, plain bool) {
+	opts := &Options{WriteTimeout: -1, WriteQueue: 1 << (8 + rnd.IntN(10))}
+	g := newRig(t, r, opts)
+	if plain {
+		g = newPlainRig(t, r, opts)
+	}
+	type result struct {
+		text string
+		err  error
+	}
+	var mu sync.Mutex
+	var results []result
+	var all sync.WaitGroup
+	for w := range 5 {
+		pace := rnd.Uint64()
+		all.Go(func() {
+			rnd := rand.New(rand.NewPCG(pace, 1))
+			sizes := []int{0, 10, 125, 4096, 5000, 32 << 10, 33_000, 70_000, 200_000}
+			for i := range 30 {
+				text := fmt.Sprint(w, ".", i, " ") + pattern(sizes[rnd.IntN(len(sizes))])
+				way := rnd.IntN(3)
+				timeout := time.Duration(rnd.IntN(40)) * time.Microsecond
+				if (way == 2 || len(text) >= largeWrite) && rnd.IntN(100) > 0 {
+					timeout = time.Hour // to be cut off in the middle fails the connection: seldom
+				}
+				ctx, cancel := context.WithTimeout(bg, timeout)
+				var err error
+				switch way {
+				case 0:
+					err = g.c.WriteText(ctx, text)
+				case 1:
+					err = g.c.WriteMessage(ctx, MessageText, []byte(text))
+				case 2:
+					var m io.WriteCloser
+					if m, err = g.c.NextWriter(ctx, MessageText); err == nil {
+						for rest := text; rest != "" && err == nil; {
+							n := 1 + rnd.IntN(len(rest))
+							_, err = m.Write([]byte(rest[:n]))
+							rest = rest[n:]
+							if rnd.IntN(3) == 0 {
+								time.Sleep(time.Microsecond)
+							}
+						}
+						err = errors.Join(err, m.Close())
+					}
+				}
+				cancel()
+				mu.Lock()
+				results = append(results, result{text, err})
+				mu.Unlock()
+			}
+		})
+	}
+	all.Go(func() {
+		for i := range 20 {
+			ctx, cancel := context.WithTimeout(bg, time.Duration(i)*time.Microsecond)
+			g.c.Ping(ctx)
+			g.c.Flush(ctx)
+			cancel()
+			time.Sleep(3 * time.Microsecond)
+		}
+	})
+	got := make(map[string]int)
+	var last frame
+	var readErr error
+	pace := rnd.Uint64()
+	read := inBackground(func() bool {
+		rnd := rand.New(rand.NewPCG(pace, 3))
+		var text strings.Builder
+		for {
+			f, err := g.readFrame()
+			if readErr = err; err != nil {
+				return true
+			}
+			last = f
+			switch last.op {
+			case OpText, OpContinuation:
+				if (last.op == OpText) != (text.Len() == 0) && text.Len() > 0 {
+					t.Errorf("%v in the middle of a message", last)
+				}
+				text.WriteString(last.payload)
+				if last.fin {
+					got[text.String()]++
+					text.Reset()
+				}
+			}
+			if rnd.IntN(4) == 0 {
+				time.Sleep(time.Duration(rnd.IntN(30)) * time.Microsecond)
+			}
+		}
+	})
+	all.Wait()
+	failed := g.c.writeErr()
+	flushed := g.c.Flush(bg)
+	g.c.Close()
+	g.far.CloseWrite()
+	<-read
+	if failed == nil && flushed != nil {
+		t.Error(flushed)
+	}
+	sent := 0
+	for _, x := range results {
+		switch n := got[x.text]; {
+		case n > 1, n > 0 && x.err != nil, n == 0 && x.err == nil && failed == nil:
+			t.Errorf("a message of %d bytes has arrived %d times, and its writer was told %v (the connection: %v)", len(x.text), n, x.err, failed)
+		}
+		if x.err == nil {
+			sent++
+		}
+		delete(got, x.text)
+	}
+	for text := range got {
+		t.Errorf("nobody has sent %.40q", text)
+	}
+	if failed == nil && last.op != OpClose {
+		t.Errorf("the last frame is %v, %v", last, readErr)
+	}
+}
+
+// Buffered "returns how many bytes of frames wait for the peer in the connection's
+// queue", and writers wait for room in it: both follow what a slow peer takes, and
+// not only when it has taken everything that the flusher had in its hands.
+func TestBufferedFollowsThePeer(t *testing.T) {
+	onBoth(t, &Options{WriteQueue: 512 << 10, WriteTimeout: -1}, func(t *testing.T, g *rig) {
+		g.stall()
+		for range 26 {
+			if err := g.c.WriteText(bg, pattern(20_000)); err != nil { // the first is in the flusher's hands
+				t.Fatal(err)
+			}
+		}
+		g.unstall()
+		synctest.Wait()
+		if n, err := io.CopyN(io.Discard, g.far, 300_000); err != nil {
+			t.Fatal(n, err)
+		}
+		synctest.Wait()
+		if n := g.c.Buffered(); n > 520_000-300_000 {
+			t.Errorf("of 520,000 bytes the peer has read 300,000, and Buffered says %d", n)
+		}
+		ctx, cancel := context.WithTimeout(bg, time.Second)
+		defer cancel()
+		if err := g.c.WriteText(ctx, pattern(20_000)); err != nil {
+			t.Errorf("a write, with more than half of the queue gone: %v", err)
+		}
+	})
+}
+
+// A NextWriter's writer is for one goroutine. Whoever closes it while another is in
+// the middle of a Write gets an error, and the peer no frame that it has to refuse;
+// nor may the writer's pooled buffer end up in two hands.
+func TestWriterMisused(t *testing.T) {
+	onBoth(t, &Options{WriteQueue: 1 << 10, WriteTimeout: -1}, func(t *testing.T, g *rig) {
+		g.stall()
+		for g.c.Buffered() == 0 {
+			g.c.WriteText(bg, pattern(900))
+			synctest.Wait()
+		}
+		m, err := g.c.NextWriter(bg, MessageText)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Write([]byte("in the buffer"))
+		wrote := inBackground(func() error { _, err := m.Write([]byte(pattern(10_000))); return err })
+		synctest.Wait() // it waits for room
+		closed := inBackground(m.Close)
+		synctest.Wait()
+		g.unstall()
+		var msgs assembler
+		msgs.limit = -1
+		go func() {
+			<-wrote
+			<-closed
+			m.Close()
+			g.c.WriteText(bg, "end")
+		}()
+		for {
+			f, err := g.readFrame()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := msgs.beginFrame(FrameHeader{Fin: f.fin, Opcode: f.op, Length: int64(len(f.payload))}); err != nil {
+				t.Fatalf("the peer has to refuse %v: %v", f, err)
+			}
+			if _, err := msgs.endFrame(); err != nil {
+				t.Fatal(err)
+			}
+			if f.payload == "end" {
+				break
+			}
+		}
+	})
+}
