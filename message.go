@@ -38,7 +38,7 @@ type assembler struct {
 	typ        MessageType // of the message in hand; 0 between messages
 	compressed bool        // it is
 	final      bool        // the frame in hand is the last of its message
-	empty      uint16      // frames of the message that brought nothing and were not its last
+	empty      int32       // frames of the message that brought nothing and were not its last
 	size       int64       // of the message, as far as its frames have announced it, or as it was inflated
 	text       utf8Checker
 }
@@ -46,7 +46,7 @@ type assembler struct {
 // maxEmptyFrames bounds what the limit does not: 5.4 lets a message have fragments
 // without payload, and a few may come of a stream that is flushed, but whoever sends
 // one after the other never ends the message and never exceeds its limit.
-const maxEmptyFrames = 1000
+const maxEmptyFrames = 1 << 16
 
 // between reports that no message has begun that has not ended.
 func (a *assembler) between() bool { return a.typ == 0 }
@@ -68,7 +68,7 @@ func (a *assembler) beginFrame(h FrameHeader) error {
 	a.final = h.Fin
 	if h.Length == 0 && !h.Fin {
 		if a.empty++; a.empty > maxEmptyFrames {
-			return &ProtocolError{StatusPolicyViolation, "5.4", "a message with more than 1000 empty fragments"}
+			return &ProtocolError{StatusPolicyViolation, "5.4", "a message with more than 65,536 empty fragments"}
 		}
 	}
 	if a.compressed {
