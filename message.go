@@ -1,9 +1,6 @@
 package websocket
 
-import (
-	"fmt"
-	"unicode/utf8"
-)
+import "fmt"
 
 // A MessageType says whether a message is text or binary (RFC 6455 5.6). Its
 // values are those of the opcodes.
@@ -137,50 +134,4 @@ func (a *assembler) endFrame() (done bool, err error) {
 // the WebSocket Connection_."
 func invalidUTF8() error {
 	return invalidPayload("8.1", "a text message that is not UTF-8")
-}
-
-// A utf8Checker checks text that comes in pieces. It keeps the beginning of a
-// character that a piece has left incomplete, which is at most three bytes.
-type utf8Checker struct {
-	tail [utf8.UTFMax]byte
-	n    int
-}
-
-// add reports whether what was added so far is, or can still become, UTF-8.
-func (u *utf8Checker) add(p []byte) bool {
-	for u.n > 0 && len(p) > 0 {
-		u.tail[u.n] = p[0]
-		u.n, p = u.n+1, p[1:]
-		// FullRune is also true of what can no longer become a character.
-		if c := u.tail[:u.n]; utf8.FullRune(c) {
-			if r, size := utf8.DecodeRune(c); r == utf8.RuneError && size == 1 {
-				return false
-			}
-			u.n = 0
-		}
-	}
-	whole := len(p) - incompleteTail(p)
-	u.n += copy(u.tail[u.n:], p[whole:])
-	return utf8.Valid(p[:whole])
-}
-
-// complete reports whether the text ends with a whole character, and starts anew.
-func (u *utf8Checker) complete() bool {
-	ok := u.n == 0
-	u.n = 0
-	return ok
-}
-
-// incompleteTail returns how many bytes at the end of p begin a character that p
-// does not complete.
-func incompleteTail(p []byte) int {
-	for n := 1; n < utf8.UTFMax && n <= len(p); n++ {
-		if c := p[len(p)-n:]; utf8.RuneStart(c[0]) {
-			if utf8.FullRune(c) {
-				return 0
-			}
-			return n
-		}
-	}
-	return 0
 }

@@ -3,7 +3,6 @@ package websocket
 import (
 	"io"
 	"slices"
-	"unicode/utf8"
 )
 
 // The parser: it takes what has arrived, and returns errMore when that is not
@@ -194,7 +193,7 @@ func (c *Conn) takeWhole(dst []byte) (typ MessageType, p []byte, ok bool) {
 	end := n + int(h.Length)
 	p = slices.Grow(dst, int(h.Length))[:len(dst)+int(h.Length)]
 	h.unmask(p[len(dst):], r.unread[n:end], 0)
-	if h.Opcode == OpText && !utf8.Valid(p[len(dst):]) {
+	if h.Opcode == OpText && !validUTF8(p[len(dst):]) {
 		return 0, nil, false
 	}
 	r.unread = r.unread[end:]
