@@ -78,7 +78,7 @@ func (u *utf8Checker) add(p []byte) bool {
 	s := u.state
 	for len(p) >= 8 {
 		w := binary.LittleEndian.Uint64(p)
-		if s&utf8State == utf8Start && w&notASCII == 0 {
+		if w&notASCII == 0 && s&utf8State == utf8Start {
 			p = p[asciiPrefix(p):]
 			continue
 		}
