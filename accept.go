@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -50,8 +51,8 @@ func (e *HandshakeError) text() string {
 // handler, and is no longer the business of the http.Server and its timeouts.
 //
 // It is refused, with a status and a text that says why, if it is not a valid
-// WebSocket handshake, or comes from another origin than Options.CheckOrigin
-// allows. After an error w has been replied to: the handler only has to return.
+// WebSocket handshake, comes from another origin than Options.CheckOrigin allows, or
+// is for a host that Options.Hosts does not list. After an error w has been replied to: the handler only has to return.
 //
 // When the http.Server that r comes from is shut down ([http.Server.Shutdown]), the
 // connection is too, with [StatusGoingAway]; that is not waited for.
@@ -114,7 +115,11 @@ func answer(w http.ResponseWriter, r *http.Request, opts *Options) (response []b
 	if refusal := q.check(); refusal != nil {
 		return nil, agreed, refusal
 	}
-	if refusal := checkOrigin(r, opts.CheckOrigin); refusal != nil {
+	r, refusal := checkHost(r, opts.Hosts)
+	if refusal == nil {
+		refusal = checkOrigin(r, opts.CheckOrigin)
+	}
+	if refusal != nil {
 		return nil, agreed, refusal
 	}
 	fields, err := responseFields(w.Header(), opts.Header)
@@ -219,21 +224,24 @@ func reply(w http.ResponseWriter, refusal *HandshakeError) error {
 // AllowOrigins returns a function for Options.CheckOrigin that accepts pages from
 // these origins besides the server's own. An origin is written in full, as in
 // "https://example.com" or "http://localhost:3000": a scheme, a host (in ASCII,
-// as browsers send it), and a port unless it is the default of the scheme.
-// AllowOrigins panics if one is not written so, since it would never match. There
-// are no wildcards.
+// as browsers send it), and a port unless it is the default of the scheme. An
+// asterisk may stand for the first label of a name: "https://*.example.com" is
+// https://a.example.com, and neither https://example.com nor
+// https://a.b.example.com. It lets in everybody who has a name there, so it is for
+// domains under which you give the names: not for "https://*.github.io". AllowOrigins
+// panics if an origin is not written so, since it would never match.
 func AllowOrigins(origins ...string) func(*http.Request) bool {
 	allowed := make(map[origin]bool)
 	for _, s := range origins {
-		o, ok := parseOrigin(s)
-		if !ok || strings.Contains(s, "*") {
-			panic(fmt.Sprintf(`websocket: AllowOrigins(%q): an origin is a scheme, a host and perhaps a port, such as "https://example.com" or "http://localhost:3000"`, s))
+		o, ok := parsePattern(s)
+		if !ok {
+			panic(fmt.Sprintf(`websocket: AllowOrigins(%q): an origin is a scheme, a host and perhaps a port, such as "https://example.com" or "http://localhost:3000", or "https://*.example.com" for all names with one label more`, s))
 		}
 		allowed[o] = true
 	}
 	return func(r *http.Request) bool {
 		o, ok := requestOrigin(r)
-		return ok && (allowed[o] || o.isOwn(r)) || !hasOrigin(r)
+		return ok && (allowed[o] || allowed[o.family()] || o.isOwn(r)) || !hasOrigin(r)
 	}
 }
 
@@ -258,6 +266,9 @@ func checkOrigin(r *http.Request, allowed func(*http.Request) bool) *HandshakeEr
 	// browser either, and a function that looks at the first would not see it.
 	if !hasOrigin(r) || len(r.Header[fieldOrigin]) == 1 && allowed(r) {
 		return nil
+	}
+	if o, _ := requestOrigin(r); o.isAddressed(r) && o.isDoubtful(r) {
+		return refuseHost("host %.80q leads to this machine, but any name can be made to (DNS rebinding), so its pages are not taken for the server's own; a server that has that name says so with Options.Hosts", r.Host)
 	}
 	refusal := refuse(http.StatusForbidden, "pages of origin %s may not connect to host %.80q; a server that expects them says so with Options.CheckOrigin, for instance AllowOrigins(%s)",
 		show(r.Header[fieldOrigin]), r.Host, show(r.Header[fieldOrigin]))
@@ -320,12 +331,117 @@ func defaultPort(scheme string) string {
 	return ""
 }
 
-// isOwn reports whether o is the server's own origin, as r has addressed it. If
-// TLS has not ended here it may have ended at a proxy: then both http and https
-// are taken for the scheme that the page's host was reached by.
-func (o origin) isOwn(r *http.Request) bool {
+// isOwn reports whether o is the server's own origin.
+func (o origin) isOwn(r *http.Request) bool { return o.isAddressed(r) && !o.isDoubtful(r) }
+
+// isAddressed reports whether o is the origin that r has addressed. If TLS has not
+// ended here it may have ended at a proxy: then both http and https are taken for
+// the scheme that the page's host was reached by.
+func (o origin) isAddressed(r *http.Request) bool {
 	if o.scheme != "https" && (o.scheme != "http" || r.TLS != nil) {
 		return false
 	}
 	return o == newOrigin(o.scheme, &url.URL{Host: r.Host})
+}
+
+// parsePattern reads an origin in which an asterisk may stand for the first label of
+// the host. It may not stand for a byte of an IPv4 address.
+func parsePattern(s string) (origin, bool) {
+	o, ok := parseOrigin(s)
+	if !ok || !strings.Contains(s, "*") {
+		return o, ok
+	}
+	rest, ok := strings.CutPrefix(o.host, "*")
+	last := rest[strings.LastIndexByte(rest, '.')+1:]
+	ok = ok && strings.HasPrefix(rest, ".") && !strings.Contains(rest, "..") && strings.Trim(last, "0123456789") != ""
+	return o, ok && !strings.ContainsAny(rest, "*:") && !strings.Contains(s, "[")
+}
+
+func (o origin) family() origin { return origin{o.scheme, family(o.host), o.port} }
+
+// family returns what parsePattern makes of all names that differ from host in the
+// first label only. A host of one label is a family of its own.
+func family(host string) string {
+	label, rest, ok := strings.Cut(host, ".")
+	if !ok || label == "" {
+		return host
+	}
+	return "*." + rest
+}
+
+// The host policy. That a page's origin and the Host are the same means nothing if the
+// page has chosen the Host: a site can bind its own name to the address of another
+// machine (DNS rebinding), to which its pages then connect as to their own server. A
+// certificate stops that, since it names others; without TLS it takes a list of the
+// names that are ours.
+
+// checkHost judges the Host by Options.Hosts. It returns the request for the origin
+// policy, which is to know when the Host was on the list.
+func checkHost(r *http.Request, hosts []string) (*http.Request, *HandshakeError) {
+	host, listed := hostname(r.Host), false
+	for _, s := range hosts {
+		h, ok := parseHost(s)
+		if !ok {
+			return r, failure(fmt.Errorf(`websocket: Options.Hosts has %q: a host is a name or an address without a port, such as "example.com", or "*.example.com" for all names with one label more`, s))
+		}
+		listed = listed || h == host || h == family(host)
+	}
+	switch {
+	case listed:
+		return r.WithContext(context.WithValue(r.Context(), hostListed{}, true)), nil
+	case len(hosts) > 0:
+		return r, refuseHost("this server does not answer for host %.80q; a server that has that name says so with Options.Hosts", r.Host)
+	}
+	return r, nil
+}
+
+// hostListed is the key in the context of a request whose Host is in Options.Hosts.
+type hostListed struct{}
+
+// refuseHost: RFC 9110 15.5.20 "The 421 (Misdirected Request) status code indicates
+// that the request was directed at a server that is unable or unwilling to produce an
+// authoritative response for the target URI."
+func refuseHost(format, host string) *HandshakeError {
+	refusal := refuse(http.StatusMisdirectedRequest, format, host)
+	refusal.kind = refusedHost
+	return refusal
+}
+
+// parseHost reads an entry of Options.Hosts.
+func parseHost(s string) (string, bool) {
+	if ip, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")); err == nil {
+		return ip.String(), true
+	}
+	o, ok := parsePattern("http://" + s)
+	return o.host, ok && !strings.Contains(s, ":")
+}
+
+// hostname returns the name or the address in a Host, as an origin has it.
+func hostname(host string) string { return newOrigin("", &url.URL{Host: host}).host }
+
+// isDoubtful reports whether the server's own origin o is perhaps only what somebody
+// else's DNS has made of it, where no Options.Hosts says more. Only connections over
+// loopback are doubted: what listens there is meant for this machine, often has no
+// other protection, and cannot have many names. Of these, not
+//
+//   - pages with https: a browser lets them make no connection without TLS, so TLS has
+//     ended, with a certificate of that name, here or at a proxy on this machine;
+//   - IP addresses, which no DNS binds, and localhost with all below it: RFC 6761 6.3
+//     has resolvers keep these to loopback.
+func (o origin) isDoubtful(r *http.Request) bool {
+	if o.scheme != "http" || !overLoopback(r) || r.Context().Value(hostListed{}) != nil {
+		return false
+	}
+	_, err := netip.ParseAddr(o.host)
+	return err != nil && o.host != "localhost" && !strings.HasSuffix(o.host, ".localhost")
+}
+
+// overLoopback reports whether r has come to a loopback address of this machine.
+func overLoopback(r *http.Request) bool {
+	addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if !ok {
+		return false
+	}
+	local, err := netip.ParseAddrPort(addr.String())
+	return err == nil && local.Addr().Unmap().IsLoopback()
 }

@@ -12,10 +12,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"example.com/websocket/internal/memnet"
 )
 
 // acceptor returns a handler that accepts, runs f, and closes.
@@ -441,6 +444,7 @@ func TestAcceptMisuse(t *testing.T) {
 		{"NUL in a middleware's value", http.Header{"X": {"a\x00"}}, nil, "the field X of the ResponseWriter's Header"},
 		{"a field of the handshake", nil, &Options{Header: http.Header{"Sec-Websocket-Protocol": {"a"}}}, "which the handshake writes itself"},
 		{"a subprotocol that is no token", nil, &Options{Subprotocols: []string{"a\r\nX: y"}}, "Options.Subprotocols"},
+		{"a host with a port", nil, &Options{Hosts: []string{"example.com:80"}}, "Options.Hosts"},
 		{"an option of the client", nil, &Options{HTTPClient: http.DefaultClient}, "Options.HTTPClient"},
 	} {
 		w := newHijacker(nil, nil)
@@ -581,6 +585,167 @@ func TestOrigin(t *testing.T) {
 	}
 }
 
+// An asterisk stands for one label, the first.
+func TestAllowOriginsWildcard(t *testing.T) {
+	allowed := AllowOrigins("https://*.example.com", "http://*.Dev.Localhost:3000", "https://*.exact.example", "https://exact.example")
+	for origin, want := range map[string]bool{
+		"https://a.example.com":             true,
+		"https://A.EXAMPLE.com":             true,
+		"https://a.example.com:443":         true,
+		"https://xn--bcher-kva.example.com": true,
+		"https://a-b_c.example.com":         true,
+		"https://example.com":               false,
+		"https://a.b.example.com":           false,
+		"https://.example.com":              false,
+		"https://a..example.com":            false,
+		"https://aexample.com":              false,
+		"https://a.example.com.":            false,
+		"https://a.example.com.evil.test":   false,
+		"https://evil.test/.example.com":    false,
+		"https://a@b.example.com":           false,
+		"https://a.example.com:8443":        false,
+		"http://a.example.com":              false,
+		"wss://a.example.com":               false,
+		"http://x.dev.localhost:3000":       true,
+		"http://x.dev.localhost":            false,
+		"http://dev.localhost:3000":         false,
+		"https://exact.example":             true,
+		"https://a.exact.example":           true,
+		"https://com":                       false,
+		"https://1.2.3.4":                   false,
+		"https://[::1]":                     false,
+		"null":                              false,
+	} {
+		r := sampleRequest()
+		r.Host = "elsewhere.test"
+		r.Header["Origin"] = []string{origin}
+		if got := allowed(r); got != want {
+			t.Errorf("a page of %s: AllowOrigins says %v", origin, got)
+		}
+	}
+}
+
+// asked returns a request for host that has come to the address local, from a page of
+// origin unless that is "".
+func asked(local, host, origin string) *http.Request {
+	r := sampleRequest()
+	r.Host = host
+	if origin != "" {
+		r.Header["Origin"] = []string{origin}
+	}
+	return r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(memnet.Addr(local))))
+}
+
+// refusalOf returns the status with which r is refused, 0 if it is not, and why.
+func refusalOf(r *http.Request, opts *Options) (int, *HandshakeError) {
+	_, _, refusal := answer(httptest.NewRecorder(), r, opts)
+	if refusal == nil {
+		return 0, nil
+	}
+	return refusal.StatusCode, refusal
+}
+
+// A list of hosts holds for everybody.
+func TestHosts(t *testing.T) {
+	opts := &Options{Hosts: []string{"Example.com", "*.example.org", "192.0.2.1", "::1", "[2001:DB8::0:1]", "localhost"}}
+	for host, want := range map[string]int{
+		"example.com": 0, "EXAMPLE.com:8080": 0, "www.example.com": 421, "example.com.": 421, "evil.test": 421, "com": 421,
+		"a.example.org": 0, "a.example.org:80": 0, "example.org": 421, "a.b.example.org": 421, ".example.org": 421, "aexample.org": 421,
+		"192.0.2.1": 0, "192.0.2.1:80": 0, "192.0.2.2": 421, "127.0.0.1": 421,
+		"[::1]": 0, "[0::1]:80": 0, "[::2]": 421, "[2001:db8::1]:1": 0,
+		"localhost:1234": 0, "a.localhost": 421,
+	} {
+		for _, local := range []string{"127.0.0.1:1", "192.0.2.1:1"} {
+			for _, origin := range []string{"", "http://" + host} {
+				if got, refusal := refusalOf(asked(local, host, origin), opts); got != want {
+					t.Errorf("host %q at %s, origin %q: the status is %d, and should be %d: %v", host, local, origin, got, want, refusal)
+				}
+			}
+		}
+	}
+	_, refusal := refusalOf(asked("192.0.2.1:1", "evil.test", ""), opts)
+	if want := `this server does not answer for host "evil.test"; a server that has that name says so with Options.Hosts`; refusal.Reason != want || refusal.kind != refusedHost {
+		t.Errorf("the refusal is %q, %s", refusal.Reason, refusal.kind)
+	}
+	if status, _ := refusalOf(asked("127.0.0.1:1", "example.com", "http://evil.test"), opts); status != 403 {
+		t.Errorf("a host on the list is no reason to take foreign pages: %d", status)
+	}
+	if status, _ := refusalOf(asked("127.0.0.1:1", "evil.test", "http://evil.test"), &Options{Hosts: opts.Hosts, CheckOrigin: AnyOrigin}); status != 421 {
+		t.Errorf("any origin does not mean any host: %d", status)
+	}
+}
+
+func TestHostsMisuse(t *testing.T) {
+	for _, s := range []string{"", "*", "example.com:80", "example.com:", "http://example.com", "example.com/", "*.*.example.com", "*.0.0.1", "a b", "bücher.example", "[::1]:80", "a@b"} {
+		status, refusal := refusalOf(sampleRequest(), &Options{Hosts: []string{"example.com", s}})
+		if status != 500 || !strings.Contains(refusal.Error(), "Options.Hosts has "+strconv.Quote(s)) || strings.Contains(refusal.Reason, "Hosts") {
+			t.Errorf("%q in Options.Hosts: %d %v", s, status, refusal)
+		}
+	}
+}
+
+// Without a list, pages over loopback and without TLS have to show that their name is
+// no other site's.
+func TestRebinding(t *testing.T) {
+	const doubtful = "evil.test:8080"
+	none := new(Options)
+	for _, tc := range []struct {
+		why                 string
+		local, host, origin string
+		opts                *Options
+		want                int
+	}{
+		{"another's name, bound to us", "127.0.0.1:8080", doubtful, "http://evil.test:8080", none, 421},
+		{"the same over IPv6", "[::1]:8080", doubtful, "http://evil.test:8080", none, 421},
+		{"the same in another notation", "[::ffff:127.1.2.3]:8080", doubtful, "http://evil.test:8080", none, 421},
+		{"a default port", "127.0.0.1:80", "evil.test", "http://evil.test", none, 421},
+		{"with other origins allowed", "127.0.0.1:8080", doubtful, "http://evil.test:8080", &Options{CheckOrigin: AllowOrigins("http://localhost:3000")}, 421},
+		{"a name with localhost in it", "127.0.0.1:80", "localhost.evil.test", "http://localhost.evil.test", none, 421},
+		{"a name that ends so", "127.0.0.1:80", "evillocalhost", "http://evillocalhost", none, 421},
+		{"a name that looks like an address", "127.0.0.1:80", "127.0.0.1.evil.test", "http://127.0.0.1.evil.test", none, 421},
+		{"a foreign page", "127.0.0.1:8080", "localhost:8080", "http://evil.test:8080", none, 403},
+
+		{"no page", "127.0.0.1:8080", doubtful, "", none, 0},
+		{"localhost", "127.0.0.1:8080", "localhost:8080", "http://localhost:8080", none, 0},
+		{"localhost, in capitals", "127.0.0.1:8080", "LOCALHOST:8080", "http://localhost:8080", none, 0},
+		{"a name below it", "127.0.0.1:8080", "app.localhost:8080", "http://app.localhost:8080", none, 0},
+		{"an address", "127.0.0.1:8080", "127.0.0.1:8080", "http://127.0.0.1:8080", none, 0},
+		{"an IPv6 address", "[::1]:8080", "[::1]:8080", "http://[::1]:8080", none, 0},
+		{"https, through a proxy on this machine", "127.0.0.1:8080", "example.com", "https://example.com", none, 0},
+		{"not over loopback", "192.0.2.1:8080", doubtful, "http://evil.test:8080", none, 0},
+		{"over a Unix socket", "@", doubtful, "http://evil.test:8080", none, 0},
+		{"on the list", "127.0.0.1:8080", doubtful, "http://evil.test:8080", &Options{Hosts: []string{"evil.test"}}, 0},
+		{"on the list, with other origins allowed", "127.0.0.1:8080", doubtful, "http://evil.test:8080", &Options{Hosts: []string{"evil.test"}, CheckOrigin: AllowOrigins("http://a.test")}, 0},
+		{"allowed by its origin", "127.0.0.1:8080", doubtful, "http://evil.test:8080", &Options{CheckOrigin: AllowOrigins("http://evil.test:8080")}, 0},
+		{"any origin", "127.0.0.1:8080", doubtful, "http://evil.test:8080", &Options{CheckOrigin: AnyOrigin}, 0},
+	} {
+		if got, refusal := refusalOf(asked(tc.local, tc.host, tc.origin), tc.opts); got != tc.want {
+			t.Errorf("%s: the status should be %d, and is %d: %v", tc.why, tc.want, got, refusal)
+		} else if got == 421 && (refusal.kind != refusedHost || !strings.Contains(refusal.Reason, "Options.Hosts")) {
+			t.Errorf("%s: the refusal should name the option: %v", tc.why, refusal)
+		}
+	}
+	r := asked("127.0.0.1:443", "example.com", "https://example.com")
+	r.TLS = new(tls.ConnectionState)
+	if status, _ := refusalOf(r, none); status != 0 {
+		t.Errorf("TLS of our own, for which the browser has seen a certificate: %d", status)
+	}
+}
+
+// The same over a real loopback: net/http says where a request has come to.
+func TestRebindingOverLoopback(t *testing.T) {
+	server := &Server{Handler: func(c *Conn, r *http.Request) {}}
+	w := newWire(t, serve(t, server))
+	w.send(handshake("Origin: http://example.com"))
+	resp, body := w.response()
+	if want := `421 Misdirected Request: host "example.com" leads to this machine, but any name can be made to (DNS rebinding), so its pages are not taken for the server's own; a server that has that name says so with Options.Hosts` + "\n"; resp.StatusCode != 421 || body != want {
+		t.Errorf("the answer is %d %q", resp.StatusCode, body)
+	}
+	if got := server.Stats().Refused; got["host"] != 1 || len(got) != 1 {
+		t.Errorf("it should be counted as a matter of the host: %v", got)
+	}
+}
+
 // An empty Origin is not a missing one.
 func TestEmptyOrigin(t *testing.T) {
 	r := sampleRequest()
@@ -598,7 +763,10 @@ func TestCheckOriginIsNotAskedWithoutOrigin(t *testing.T) {
 
 func TestAllowOriginsPanics(t *testing.T) {
 	for _, s := range []string{"", "example.com", "localhost:3000", "https://", "https://example.com/", "https://example.com/page", "https://example.com?", "https://a@example.com",
-		"*", "https://*.example.com", "null", "https://bücher.example", "https://exa mple.com", " https://example.com"} {
+		"*", "null",
+		"https://*", "https://*example.com", "https://a*.example.com", "https://a.*.example.com", "https://*.*.example.com", "https://**.example.com",
+		"*://example.com", "http://localhost:*", "https://*.", "https://*..example.com", "https://*.example.com/", "https://*:3000",
+		"http://*.0.0.1", "http://127.0.0.*", "http://[*::1]", "http://[*.a]", "http://[::*]", "https://bücher.example", "https://exa mple.com", " https://example.com"} {
 		t.Run(s, func(t *testing.T) {
 			defer func() {
 				if text, _ := recover().(string); !strings.HasPrefix(text, "websocket: AllowOrigins(") || !strings.Contains(text, "http://localhost:3000") {

@@ -228,6 +228,7 @@ func TestDialMisuse(t *testing.T) {
 		{"ws://example.com:port/", nil, "malformed URL"},
 		{"ws://user:secret@exa mple.com/", nil, "malformed URL"},
 		{"ws://example.com/\r\nX: y", nil, "malformed URL"},
+		{"ws://example.com", &Options{Hosts: []string{"example.com"}}, "Options.Hosts is set, which is for servers"},
 		{"ws://example.com", &Options{CheckOrigin: AnyOrigin}, "Options.CheckOrigin is set, which is for servers"},
 		{"ws://example.com", &Options{Subprotocols: []string{"a b"}}, "Options.Subprotocols"},
 		{"ws://example.com", &Options{Header: http.Header{"X": {"a\r\nY: b"}}}, "Options.Header"},

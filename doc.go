@@ -41,7 +41,8 @@
 //     see Options.KeepAlive.
 //   - Close: [Conn.Shutdown] makes the closing handshake, [Conn.Close] does not
 //     wait for the peer. A Handler's return does it too.
-//   - Take care whose pages may connect: see Options.CheckOrigin, [AllowOrigins].
+//   - Take care whose pages may connect: see Options.CheckOrigin, [AllowOrigins] and
+//     [AnyOrigin]; and, if pages reach it without TLS, by which names: Options.Hosts.
 //
 // # Errors
 //

@@ -62,6 +62,24 @@ type Options struct {
 	// without an Origin header, which do not come from a browser's page.
 	CheckOrigin func(*http.Request) bool
 
+	// Hosts are the names, and addresses, under which a server is reached: without a
+	// port, and with "*.example.com" for all names with one label more. A handshake
+	// whose Host is none of them is refused with 421 (Misdirected Request), whoever it
+	// comes from. That protects a server without TLS from pages of sites that bind
+	// their own name to its address, so that they seem to be of its own origin (DNS
+	// rebinding). Only for a server.
+	//
+	// nil takes every Host, but for one case: on a connection without TLS that has come
+	// over loopback, a page of the server's own origin is accepted only if its host is
+	// localhost, a name below that, or an IP address. So what is meant for this machine
+	// is not open to the pages of others. Not concerned are pages with https, as behind
+	// a proxy on the same machine, pages that CheckOrigin accepts for another reason
+	// than that they are the server's own (AllowOrigins, AnyOrigin, a function of
+	// yours), and programs that are no browsers. A server on loopback that pages reach
+	// without TLS by another name, by a line in /etc/hosts or behind a proxy, lists it
+	// here.
+	Hosts []string
+
 	// HTTPClient makes the handshake request, and brings proxies, TLS
 	// configuration, cookies and redirect policy along. nil stands for
 	// http.DefaultClient. Only for a client.
@@ -82,6 +100,8 @@ func (o *Options) check(r role) error {
 		return nil
 	case r == client && o.CheckOrigin != nil:
 		return errors.New("websocket: Options.CheckOrigin is set, which is for servers: a client cannot check the Origin it sends itself")
+	case r == client && len(o.Hosts) > 0:
+		return errors.New("websocket: Options.Hosts is set, which is for servers: a client says in its URL whom it addresses")
 	case r == server && o.HTTPClient != nil:
 		return errors.New("websocket: Options.HTTPClient is set, which is for clients: a server makes no request")
 	}

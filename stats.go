@@ -95,15 +95,17 @@ type ServerStats struct {
 	CloseReceived, CloseSent map[StatusCode]uint64
 
 	// Refused counts handshakes that became no connection: "handshake" is what is no
-	// valid handshake, "origin" is Options.CheckOrigin's, "admit" Server.Admit's,
-	// "limit" and "address" are for MaxConns and MaxConnsPerAddr, "shutdown" came too
-	// late, and "fault" is no fault of the client's.
+	// valid handshake, "origin" is Options.CheckOrigin's, "host" Options.Hosts',
+	// "admit" Server.Admit's, "limit" and "address" are for MaxConns and
+	// MaxConnsPerAddr, "shutdown" came too late, and "fault" is no fault of the
+	// client's.
 	Refused map[string]uint64
 }
 
 const (
 	refusedHandshake = "handshake"
 	refusedOrigin    = "origin"
+	refusedHost      = "host"
 	refusedAdmit     = "admit"
 	refusedLimit     = "limit"
 	refusedAddrLimit = "address"
