@@ -797,6 +797,55 @@ func TestDialClientCertificate(t *testing.T) {
 	}
 }
 
+// Both ends know both addresses, with TLS too.
+func TestDialAddresses(t *testing.T) {
+	for _, scheme := range []string{"ws", "wss"} {
+		t.Run(scheme, func(t *testing.T) {
+			s := startServer(t, scheme, Handler(func(c *Conn, r *http.Request) {
+				c.WriteText(r.Context(), fmt.Sprint(c.LocalAddr(), " ", c.RemoteAddr(), " ", r.RemoteAddr))
+				c.ReadMessage(r.Context())
+			}))
+			c, _, err := Dial(testContext(t), s.URL, &Options{HTTPClient: s.Client()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if c.RemoteAddr().String() != s.Listener.Addr().String() {
+				t.Errorf("RemoteAddr should be the server's, %v, and is %v", s.Listener.Addr(), c.RemoteAddr())
+			}
+			wantMessage(t, c, fmt.Sprint(c.RemoteAddr(), " ", c.LocalAddr(), " ", c.LocalAddr()))
+		})
+	}
+}
+
+// A cookie that is for TLS alone goes with wss, and never with ws.
+func TestDialSecureCookie(t *testing.T) {
+	got := make(chan string, 1)
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got <- r.Header.Get("Cookie")
+		acceptor(nil, func(*Conn) {}).ServeHTTP(w, r)
+	})
+	jar, _ := cookiejar.New(nil)
+	u, _ := url.Parse("https://example.com") // not of this machine, which some jars trust without TLS
+	jar.SetCookies(u, []*http.Cookie{{Name: "session", Value: "1", Secure: true}})
+	for _, tc := range []struct{ scheme, want string }{{"wss", "session=1"}, {"ws", ""}} {
+		s := startServer(t, tc.scheme, h)
+		client := s.Client()
+		client.Jar = jar
+		client.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, s.Listener.Addr().String())
+		}
+		c, _, err := Dial(testContext(t), tc.scheme+"://example.com", &Options{HTTPClient: client})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		if cookie := <-got; cookie != tc.want {
+			t.Errorf("%s should bring the cookie %q, and brings %q", tc.scheme, tc.want, cookie)
+		}
+	}
+}
+
 // The caller's trace sees the handshake, and his client stays as it was.
 func TestDialLeavesClientAlone(t *testing.T) {
 	s := httptest.NewServer(acceptor(nil, echo))
