@@ -73,12 +73,18 @@ func TestSoak(t *testing.T) {
 		if last = s.state(); third == 0 {
 			first = last
 		}
-		t.Logf("after %v of load: %v", time.Duration(third+1)**soakFor/3, last)
-		if third < 2 {
-			s.resume()
+		if s.ctx.Err() == nil {
+			t.Logf("after %v of load: %v", time.Duration(third+1)**soakFor/3, last)
 		}
+		if third == 2 {
+			s.cancel()
+		}
+		s.resume()
 	}
 	s.finish()
+	if t.Failed() {
+		return
+	}
 	if last.memory > first.memory+soakGrowth || last.goroutines > first.goroutines || last.files > first.files {
 		t.Errorf("from the first third to the last there should be no more than %d KiB of memory, no goroutine and no file more:\n%v\n%v", soakGrowth>>10, first, last)
 	}
@@ -319,12 +325,19 @@ func (s *soak) comeAndGo(v soakVisit) {
 		s.serving.Store(strconv.FormatUint(number, 10), served)
 		opts := &Options{KeepAlive: -1, Compression: []*Compression{nil, {}}[number/2%2]}
 		c := s.dial(fmt.Sprint("?visit=", number, v.query), opts, number%2 == 0)
-		if err := v.visit(s, c, served); err != nil {
+		if err := v.visit(s, c, served); err != nil && !isTooSlow(err) {
 			s.fail("a visit that ends with %s: %v", v.how, err)
 		}
 		c.Close()
 		s.visiting.RUnlock()
 	}
+}
+
+// isTooSlow reports that the group has closed the connection. A visitor may be slow
+// on a busy machine, since senders wait for residents only; it is told then.
+func isTooSlow(err error) bool {
+	ce := (*CloseError)(nil)
+	return errors.As(err, &ce) && ce.Code == StatusTryAgainLater
 }
 
 // settle waits for what should come to pass when nobody does anything.
@@ -382,15 +395,13 @@ func (s *soak) state() soakState {
 	return x
 }
 
-// finish ends the load, and then the server.
+// finish ends the server after the load.
 func (s *soak) finish() {
+	s.running.Wait()
 	stats := s.group.Stats()
 	if stats.Closed == 0 {
-		s.fail("members who do not read should be closed for it")
+		s.t.Error("members who do not read should be closed for it")
 	}
-	s.cancel()
-	s.resume()
-	s.running.Wait()
 	for i, c := range s.residents {
 		if err := c.Shutdown(bg, StatusNormalClosure, ""); err != nil {
 			s.t.Errorf("resident %d: %v", i, err)
