@@ -16,11 +16,11 @@ import (
 // Benchmarks without a network: what this package itself costs, and allocates. What
 // it costs a server, and what others do, is measured in compare/bench.
 
-// TestMain leaves buffers unpoisoned when benchmarks run, which it would falsify.
+// TestMain does not audit buffers when benchmarks run, which it would falsify.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if flag.Lookup("test.bench").Value.String() != "" {
-		poison = false
+		audited = false
 	}
 	os.Exit(m.Run())
 }

@@ -1,6 +1,9 @@
 package websocket
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // Memory that is only needed while bytes are on their way is shared by all
 // connections: a connection that waits holds none of it. There are two sizes, for
@@ -15,8 +18,19 @@ var (
 	largeBuffers = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
 )
 
-func getSmallBuffer() []byte { return smallBuffers.Get().(*[smallBuffer]byte)[:] }
-func getLargeBuffer() []byte { return largeBuffers.Get().(*[largeBuffer]byte)[:] }
+func getSmallBuffer() []byte {
+	if audited {
+		lent.Add(1)
+	}
+	return smallBuffers.Get().(*[smallBuffer]byte)[:]
+}
+
+func getLargeBuffer() []byte {
+	if audited {
+		lent.Add(1)
+	}
+	return largeBuffers.Get().(*[largeBuffer]byte)[:]
+}
 
 // getBuffer returns a buffer for n bytes, or the larger one.
 func getBuffer(n int) []byte {
@@ -26,20 +40,27 @@ func getBuffer(n int) []byte {
 	return getLargeBuffer()
 }
 
-// poison makes putBuffer overwrite what it is given, so that in tests a byte shows
-// which somebody uses that does not belong to him any more. Set before the first
-// connection is made, or never.
-var poison bool
+// In tests buffers are audited: putBuffer overwrites what it is given, so that a byte
+// shows which somebody uses that does not belong to him any more, and lent counts the
+// buffers that have not been given back. Set before the first connection is made, or
+// never.
+var (
+	audited bool
+	lent    atomic.Int64
+)
 
 // putBuffer gives back a buffer that getSmallBuffer or getLargeBuffer returned.
 // What has another size, because it has grown beyond them, is left to the
 // garbage collector.
 func putBuffer(b []byte) {
-	if poison {
+	if audited {
 		b = b[:cap(b)]
 		for i := range b {
 			b[i] = 0xa5
 		}
+	}
+	if audited && (cap(b) == smallBuffer || cap(b) == largeBuffer) {
+		lent.Add(-1)
 	}
 	switch cap(b) {
 	case smallBuffer:

@@ -505,21 +505,21 @@ func onNetworks(t *testing.T, opts *Options, f func(t *testing.T, c *Conn, p *ra
 	}
 }
 
-// watchLeaks checks at the end of the test that there are no more goroutines and
-// descriptors than now.
+// watchLeaks checks at the end of the test that there are no more goroutines,
+// descriptors and buffers of the pools in use than now.
 func watchLeaks(t testing.TB) {
 	if ln, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
 		ln.Close() // the runtime opens two descriptors with the first socket, and keeps them
 	}
-	goroutines, files := runtime.NumGoroutine(), openFiles()
+	goroutines, files, buffers := runtime.NumGoroutine(), openFiles(), lent.Load()
 	t.Cleanup(func() {
 		ok := eventually(func() bool {
-			return runtime.NumGoroutine() <= goroutines && openFiles() <= files
+			return runtime.NumGoroutine() <= goroutines && openFiles() <= files && lent.Load() <= buffers
 		})
 		if !ok {
 			stacks := make([]byte, 64<<10)
-			t.Errorf("after the test: %d goroutines, before: %d; %d descriptors, before: %d\n%s",
-				runtime.NumGoroutine(), goroutines, openFiles(), files, stacks[:runtime.Stack(stacks, true)])
+			t.Errorf("after the test: %d goroutines, before: %d; %d descriptors, before: %d; %d buffers in use, before: %d\n%s",
+				runtime.NumGoroutine(), goroutines, openFiles(), files, lent.Load(), buffers, stacks[:runtime.Stack(stacks, true)])
 		}
 	})
 }

@@ -12,7 +12,7 @@ import (
 
 // In all tests: a byte of a buffer that was given back is none that a peer or an
 // application expects.
-func init() { poison = true }
+func init() { audited = true }
 
 // Each row of SECURITY.md names the test that proves it.
 func TestSecurityTable(t *testing.T) {
