@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,8 +61,25 @@ type CloseError struct {
 	Text string // or ""
 }
 
+// closeNames are what the original calls the codes: programs look for them in logs, and
+// in the texts of errors.
+var closeNames = map[int]string{
+	CloseNormalClosure:           " (normal)",
+	CloseGoingAway:               " (going away)",
+	CloseProtocolError:           " (protocol error)",
+	CloseUnsupportedData:         " (unsupported data)",
+	CloseNoStatusReceived:        " (no status)",
+	CloseAbnormalClosure:         " (abnormal closure)",
+	CloseInvalidFramePayloadData: " (invalid payload data)",
+	ClosePolicyViolation:         " (policy violation)",
+	CloseMessageTooBig:           " (message too big)",
+	CloseMandatoryExtension:      " (mandatory extension missing)",
+	CloseInternalServerErr:       " (internal server error)",
+	CloseTLSHandshake:            " (TLS handshake error)",
+}
+
 func (e *CloseError) Error() string {
-	text := "websocket: close " + websocket.StatusCode(e.Code).String()
+	text := "websocket: close " + strconv.Itoa(e.Code) + closeNames[e.Code]
 	if e.Text != "" {
 		text += ": " + e.Text
 	}

@@ -436,6 +436,34 @@ func TestProgramAbnormalClosure(t *testing.T) {
 	}
 }
 
+// Programs tell the ends of connections apart by the texts, too.
+func TestProgramCloseErrorText(t *testing.T) {
+	for code, want := range map[int]string{
+		websocket.CloseNormalClosure:           "websocket: close 1000 (normal): bye",
+		websocket.CloseGoingAway:               "websocket: close 1001 (going away): bye",
+		websocket.CloseProtocolError:           "websocket: close 1002 (protocol error): bye",
+		websocket.CloseUnsupportedData:         "websocket: close 1003 (unsupported data): bye",
+		websocket.CloseNoStatusReceived:        "websocket: close 1005 (no status): bye",
+		websocket.CloseAbnormalClosure:         "websocket: close 1006 (abnormal closure): bye",
+		websocket.CloseInvalidFramePayloadData: "websocket: close 1007 (invalid payload data): bye",
+		websocket.ClosePolicyViolation:         "websocket: close 1008 (policy violation): bye",
+		websocket.CloseMessageTooBig:           "websocket: close 1009 (message too big): bye",
+		websocket.CloseMandatoryExtension:      "websocket: close 1010 (mandatory extension missing): bye",
+		websocket.CloseInternalServerErr:       "websocket: close 1011 (internal server error): bye",
+		websocket.CloseServiceRestart:          "websocket: close 1012: bye",
+		websocket.CloseTryAgainLater:           "websocket: close 1013: bye",
+		websocket.CloseTLSHandshake:            "websocket: close 1015 (TLS handshake error): bye",
+		4000:                                   "websocket: close 4000: bye",
+	} {
+		if got := (&websocket.CloseError{Code: code, Text: "bye"}).Error(); got != want {
+			t.Errorf("the error is %q, want %q", got, want)
+		}
+	}
+	if got, want := (&websocket.CloseError{Code: 1000}).Error(), "websocket: close 1000 (normal)"; got != want {
+		t.Errorf("the error is %q, want %q", got, want)
+	}
+}
+
 func TestProgramJSON(t *testing.T) {
 	type point struct{ X, Y int }
 	c := dial(t, serve(t, &upgrader, func(c *websocket.Conn, _ *http.Request) {
