@@ -249,6 +249,50 @@ func TestDocumentsLinks(t *testing.T) {
 	}
 }
 
+// Every lock is in the table of docs/internals.md.
+func TestInternalsTellOfEveryLock(t *testing.T) {
+	text, err := os.ReadFile("docs/internals.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, _ := filepath.Glob("*.go")
+	n := 0
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(f, func(node ast.Node) bool {
+			spec, ok := node.(*ast.TypeSpec)
+			if !ok {
+				return true
+			}
+			s, ok := spec.Type.(*ast.StructType)
+			if !ok {
+				return false
+			}
+			for _, field := range s.Fields.List {
+				switch types.ExprString(field.Type) {
+				case "sync.Mutex", "sync.RWMutex", "slot":
+					for _, id := range field.Names {
+						n++
+						if row := "\n| `" + spec.Name.Name + "." + id.Name + "`"; !strings.Contains(string(text), row) {
+							t.Errorf("%s: the table of locks has no row for %s.%s", name, spec.Name.Name, id.Name)
+						}
+					}
+				}
+			}
+			return false
+		})
+	}
+	if n < 5 {
+		t.Errorf("%d locks are too few to be all", n)
+	}
+}
+
 // undocumented are methods whose meaning is that of the interface they are for.
 var undocumented = []string{"Error", "Unwrap", "String"}
 
