@@ -363,11 +363,11 @@ func TestFaults(t *testing.T) {
 		runs[i].results = testFixture(t, runs[i].role, runs[i].run, runs[i].fault, verdict{patience: time.Second})
 	})
 	for _, r := range runs {
-		t.Run(fmt.Sprintf("%s %s", r.role, r.name), func(t *testing.T) { r.check(t, r.results) })
+		t.Run(fmt.Sprintf("%s %s", r.role, r.name), func(t *testing.T) { r.check(t, r.role, r.results) })
 	}
 }
 
-func (test faultTest) check(t *testing.T, results []result) {
+func (test faultTest) check(t *testing.T, role role, results []result) {
 	found := map[string]bool{}
 	for _, r := range results {
 		if r.outcome != failed {
@@ -377,7 +377,10 @@ func (test faultTest) check(t *testing.T, results []result) {
 			found[prefix] = found[prefix] || selects(prefix, r.id)
 		}
 		if test.finds+test.may != "" && !selects(strings.Trim(test.finds+","+test.may, ","), r.id) {
-			t.Errorf("a case failed that is not about the fault: %s %s: %v", r.id, r.title, r.err)
+			// On a busy machine a second may have been too short.
+			if again := testFixture(t, role, r.id, test.fault, verdict{patience: 10 * time.Second}); slices.ContainsFunc(again, func(r result) bool { return r.outcome == failed }) {
+				t.Errorf("a case failed that is not about the fault: %s %s: %v", r.id, r.title, r.err)
+			}
 		}
 	}
 	for prefix := range strings.SplitSeq(test.finds, ",") {
