@@ -15,11 +15,15 @@
 // [Conn.ReadMessage] and [Conn.AppendMessage] read one whole, [Conn.NextReader] in
 // pieces; [Conn.Messages] is a loop over all that come. [Conn.WriteMessage],
 // [Conn.WriteText] and [Conn.NextWriter] write one. [Conn.ReadJSON] and
-// [Conn.WriteJSON] are for messages in JSON. Any number of goroutines may write; one at a time may read. A [PreparedMessage]
-// is framed once for many connections.
+// [Conn.WriteJSON] are for messages in JSON, and [Stream] makes a net.Conn of a
+// connection, for protocols that know no messages. A [PreparedMessage] is framed once
+// for many connections. Any number of goroutines may write; one at a time may read.
 //
 // Every call that may wait takes a context. A read that is cancelled, at whatever
 // byte, loses nothing: the next goes on where it stopped.
+//
+// Messages are compressed if [Options] say so and the peer does too: see
+// [Compression], and [Conn.WriteUncompressed] for secrets.
 //
 // # Broadcast
 //
@@ -30,9 +34,6 @@
 //
 // Package wstest connects a handler and a client in memory, where the connection can
 // be stalled, slowed, cut and recorded, and time-outs cost no time.
-//
-// Messages are compressed if [Options] say so and the peer does too: see
-// [Compression], and [Conn.WriteUncompressed] for secrets.
 //
 // # What an application must do
 //
