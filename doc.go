@@ -29,6 +29,7 @@
 //
 // A [Group] is a set of connections that are sent the same messages. It decides what
 // becomes of members that read too slowly ([SlowPolicy]), and forgets those that end.
+// The directory examples/cluster lets groups on several machines hear each other.
 //
 // # Tests
 //

@@ -598,6 +598,29 @@ func TestGroupOrder(t *testing.T) {
 	})
 }
 
+// What is broadcast is compressed once for all members that compress alike.
+func TestGroupCompressesOnce(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		var g Group
+		var peers []*Conn
+		for range 10 {
+			for _, o := range []*Compression{nil, both(false, 15), both(true, 15), both(false, 9)} {
+				pair := newDeflatePair(t, o)
+				g.Add(pair[server])
+				peers = append(peers, pair[client])
+			}
+		}
+		m := NewPreparedMessage(MessageText, []byte(pattern(5000)))
+		g.BroadcastPrepared(m)
+		for _, c := range peers {
+			wantRead(t, "broadcast", c, MessageText, pattern(5000))
+		}
+		if len(m.packed) != 2 { // windows of 15 and of 9 bits
+			t.Errorf("a message to %d members should be compressed twice, and is %d times", len(peers), len(m.packed))
+		}
+	})
+}
+
 // Joining, leaving, stalling, ending and writing during broadcasts. Whoever is a
 // member all the time gets everything; so does, in order, whoever is for a while.
 func TestGroupStress(t *testing.T) {
@@ -720,17 +743,19 @@ func TestGroupAllocations(t *testing.T) {
 		g.Add(c)
 	}
 	m := NewPreparedMessage(MessageText, make([]byte, 128))
-	broadcast := func() {
-		for range 8 {
-			g.BroadcastPrepared(m)
+	for what, except := range map[string][]*Conn{"": nil, ", not to the sender,": {g.members[0].c}} {
+		broadcast := func() {
+			for range 8 {
+				g.BroadcastPrepared(m, except...)
+			}
+			for g.busy() {
+				runtime.Gosched()
+			}
 		}
-		for g.busy() {
-			runtime.Gosched()
+		broadcast()
+		if n := testing.AllocsPerRun(20, broadcast); n > 50 {
+			t.Errorf("8 messages%s to %d members allocate %v times", what, members, n)
 		}
-	}
-	broadcast()
-	if n := testing.AllocsPerRun(20, broadcast); n > 50 {
-		t.Errorf("8 messages to %d members allocate %v times", members, n)
 	}
 }
 
