@@ -10,7 +10,9 @@ import (
 	"os/exec"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -156,6 +158,18 @@ func TestNodeThatDiesTakesOnlyItsOwnClients(t *testing.T) {
 		x.wantNodes(one, two, three)
 	}
 	wantAll(t, "all are there", a, b, c)
+	for i := range 100 {
+		if err := a.WriteText(testContext(t), strconv.Itoa(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 100 {
+		for _, to := range []*client{a, b, c} {
+			if got, want := to.next(), "a: "+strconv.Itoa(i); got != want {
+				t.Fatalf("one's messages should come in his order: %q, and %q comes", want, got)
+			}
+		}
+	}
 
 	one.kill()
 	if _, _, err := a.ReadMessage(testContext(t)); err == nil || errors.Is(err, context.DeadlineExceeded) {
@@ -178,6 +192,39 @@ func TestNodeThatDiesTakesOnlyItsOwnClients(t *testing.T) {
 	wantAll(t, "a new one", again, b, c, d)
 }
 
+// A client that stays connected: its node dies, and it goes on with the next that it
+// was told of.
+func TestClientGoesOnToAnotherNode(t *testing.T) {
+	one := start(t, "-listen localhost:0")
+	two := start(t, "-nats "+one.nats)
+	var known atomic.Value // the nodes, as the loop was told
+	known.Store([]string{one.url})
+	tried := 0
+	r := &websocket.Redialer{FirstWait: 100 * time.Millisecond, Dial: func(ctx context.Context) (*websocket.Conn, error) {
+		nodes := known.Load().([]string)
+		url := nodes[tried%len(nodes)]
+		tried++
+		c, _, err := websocket.Dial(ctx, url, nil)
+		return c, err
+	}}
+	for m, err := range r.Messages(testContext(t)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		var list nodeList
+		if err := json.Unmarshal(m.Data, &list); err != nil {
+			t.Fatal(err)
+		}
+		if list.Own == two.url {
+			return
+		}
+		if len(list.Nodes) == 2 {
+			known.Store(list.Nodes)
+			one.kill()
+		}
+	}
+}
+
 // Nodes that join a NATS server that is not a node's rely on it.
 func TestForeignNATS(t *testing.T) {
 	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true})
@@ -189,7 +236,7 @@ func TestForeignNATS(t *testing.T) {
 	if !s.ReadyForConnections(startTimeout) {
 		t.Fatal("the NATS server does not start")
 	}
-	one, two := start(t, "-nats "+s.ClientURL()), start(t, "-nats "+s.ClientURL())
+	one, two := start(t, "-nats "+s.ClientURL()), start(t, "-nats "+s.ClientURL()+","+s.ClientURL())
 	a, b := dial(t, one.url, "a"), dial(t, two.url, "b")
 	a.wantNodes(one, two)
 	b.wantNodes(one, two)
