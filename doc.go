@@ -62,6 +62,12 @@
 // single one [Conn.Stats] tells. [http.Server.Shutdown] closes all connections that
 // have come through it, with [StatusGoingAway].
 //
+// # From other libraries
+//
+// Packages compat/xnet and compat/gorilla have the APIs of golang.org/x/net/websocket
+// and github.com/gorilla/websocket: a program that imports one of them in place of the
+// original compiles and works. docs/migration.md leads on from there.
+//
 // # Terms
 //
 //   - A frame is the unit of the wire (RFC 6455 5.2): [FrameHeader], [Opcode],

@@ -295,12 +295,12 @@ func ExampleAllowOrigins() {
 //		proxy_pass http://127.0.0.1:1234;
 //		proxy_http_version 1.1;
 //		proxy_set_header Upgrade $http_upgrade;
-//		proxy_set_header Connection "upgrade";
-//		proxy_set_header Host $host;
+//		proxy_set_header Connection upgrade;
+//		proxy_set_header Host $http_host;
 //		proxy_set_header X-Real-IP $remote_addr;
 //	}
 //
-// The Host is for the check of origins. nginx forgets a connection after 60 s of
+// The Host, with its port, is for the check of origins. nginx forgets a connection after 60 s of
 // silence; keepalive, on by default, does not let it come to that. What the proxy says
 // of addresses is believed because nobody but the proxy reaches this port.
 func Example_behindNginx() {
