@@ -358,6 +358,7 @@ func (c *Conn) inflateFrame(p []byte, last bool) (int, error) {
 	p = p[:min(len(p), r.msgs.room())]
 	n, taken, err := c.flate.inflater.Inflate(p, r.packed, last)
 	r.packed, r.pending = r.packed[taken:], n == len(p) && err == nil
+	r.msgs.packed += int64(taken)
 	if failed := c.checkInflated(p[:n], err); failed != nil {
 		return 0, failed
 	}

@@ -795,3 +795,75 @@ func TestDeflateDiscard(t *testing.T) {
 		})
 	}
 }
+
+// Blocks that bring nothing never exceed the limit, and never end the message. As
+// empty fragments they may come, and not without end.
+func TestEndlessEmptyBlocks(t *testing.T) {
+	flushes := strings.Repeat("\x00\x00\x00\xff\xff", 4000)
+	fragments := func(n int) []byte {
+		in := packed(t, 0x42, flushes) // RSV1, and not FIN
+		for range n {
+			in = append(in, packed(t, 0x00, flushes)...)
+		}
+		return append(in, packed(t, 0x80, "\x00\x01\x00\xfe\xffx\x00")...)
+	}
+	discard := func(c *Conn) (MessageType, []byte, error) {
+		if _, _, err := c.NextReader(bg); err != nil {
+			return 0, nil, err
+		}
+		return ways[0](c)
+	}
+	endless := "(RFC 7692 7.2.2, status code 1008 (policy violation))"
+	for w, read := range append(ways[:len(ways):len(ways)], discard) {
+		for name, in := range map[string][]byte{
+			"fragments":     fragments(50),
+			"one frame":     packed(t, 0xc2, strings.Repeat(flushes, 50)),
+			"behind a byte": append(packed(t, 0xc2, "\x00\x01\x00\xfe\xffx\x00"), fragments(50)...),
+		} {
+			events := play(server, 1<<10, both(true, 15), in, nil, read)
+			if n := len(events); !strings.Contains(events[n-2], endless) || !strings.Contains(events[n-1], "close 03f0") {
+				t.Errorf("a million bytes of empty blocks in %s, read in way %d, should end with 1008, and end with %.200q", name, w, events)
+			}
+		}
+	}
+	for w, read := range ways {
+		events := play(server, 1<<10, both(true, 15), fragments(20), nil, read)
+		if len(events) != 3 || events[0] != "binary 78" {
+			t.Errorf("80,000 flushes of nothing should pass in way %d, but: %.200q", w, events)
+		}
+	}
+}
+
+// What the inflater still has in its hands is a part of the message: a Shutdown
+// between two Reads leaves it to the reader, as it does what has not been inflated.
+func TestShutdownBetweenReadsOfDeflated(t *testing.T) {
+	onBoth(t, nil, func(t *testing.T, g *rig) {
+		withDeflate(g.c, both(true, 15))
+		const size = 4000
+		p := deflate.NewCompressor(deflate.Fast, 15, true).AppendMessage(nil, make([]byte, size))
+		g.write(g.frameBytes(FrameHeader{Fin: true, RSV1: true, Opcode: OpBinary}, p))
+		_, r, err := g.c.NextReader(bg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := 0
+		for got == 0 || len(g.c.in.packed) > 0 {
+			if _, err := io.ReadFull(r, make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+			got++
+		}
+		if got == size {
+			t.Fatal("the last bytes should be a long match, and nothing is left of it")
+		}
+		done := inBackground(func() error { return g.c.Shutdown(bg, StatusGoingAway, "") })
+		synctest.Wait()
+		g.write(closeF(StatusGoingAway, "").bytes(g.role))
+		rest, err := io.ReadAll(r)
+		if err != nil || got+len(rest) != size {
+			t.Errorf("behind %d bytes %d should follow, and %d do, %v", got, size-got, len(rest), err)
+		}
+		readErr(g.c)
+		<-done
+	})
+}

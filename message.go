@@ -37,6 +37,7 @@ type assembler struct {
 	final      bool        // the frame in hand is the last of its message
 	empty      int32       // frames of the message that brought nothing and were not its last
 	size       int64       // of the message, as far as its frames have announced it, or as it was inflated
+	packed     int64       // of that which it was inflated from, if it came in pieces
 	text       utf8Checker
 }
 
@@ -44,6 +45,12 @@ type assembler struct {
 // without payload, and a few may come of a stream that is flushed, but whoever sends
 // one after the other never ends the message and never exceeds its limit.
 const maxEmptyFrames = 1 << 16
+
+// maxPacked bounds the same of a compressed message. DEFLATE has blocks that bring
+// nothing, and senders that flush use them, so a message may be larger than what it
+// inflates to. Whoever flushes behind every byte sends 8 for it, and who has nothing to
+// flush sends 5.
+func maxPacked(size int64) int64 { return 1<<19 + 16*size }
 
 // between reports that no message has begun that has not ended.
 func (a *assembler) between() bool { return a.typ == 0 }
@@ -60,7 +67,7 @@ func (a *assembler) beginFrame(h FrameHeader) error {
 		return protocolError("5.4", "a %v frame inside a fragmented message", h.Opcode)
 	}
 	if a.between() {
-		a.typ, a.compressed, a.size, a.empty = MessageType(h.Opcode), h.RSV1, 0, 0
+		a.typ, a.compressed, a.size, a.packed, a.empty = MessageType(h.Opcode), h.RSV1, 0, 0, 0
 	}
 	a.final = h.Fin
 	if h.Length == 0 && !h.Fin {
@@ -90,6 +97,9 @@ func (a *assembler) inflated(p []byte) error {
 	}
 	if len(within) < len(p) {
 		return a.tooBig()
+	}
+	if a.packed > maxPacked(a.size) {
+		return &ProtocolError{StatusPolicyViolation, "RFC 7692 7.2.2", fmt.Sprintf("a compressed message of which %d bytes inflate to %d", a.packed, a.size)}
 	}
 	return nil
 }

@@ -367,7 +367,7 @@ func (r *reader) halfRead() bool {
 	if r.stream == nil || r.stream == discarded {
 		return false
 	}
-	return len(r.partial) > 0 || len(r.packed) > 0 || r.left > 0 || !r.msgs.final
+	return len(r.partial) > 0 || len(r.packed) > 0 || r.pending || r.left > 0 || !r.msgs.final
 }
 
 // watchRead makes the end of ctx interrupt reads, but for a context that ends with
