@@ -21,6 +21,7 @@ import (
 var (
 	rounds   = flag.Int("rounds", 21, "rounds of which the median is taken")
 	duration = flag.Duration("round", 2*time.Millisecond, "length of a round")
+	conns    = flag.Int("conns", 1, "connections whose compressors take turns: with many, each finds the caches cold")
 	only     = flag.String("only", "", "only the rows that match this regular expression, as in chat/2048/takeover")
 )
 

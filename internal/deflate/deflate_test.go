@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"reflect"
 	"testing"
 
 	"example.com/websocket/internal/deflate/corpus"
@@ -238,6 +239,25 @@ func TestLimit(t *testing.T) {
 }
 
 // After Forget a message stands by itself, and the history grows anew.
+// A compressor works in at most 64 KiB, its own memory and what it borrows. With
+// context takeover that is in proportion to the window, but for the block.
+func TestMemoryInUse(t *testing.T) {
+	block := int(reflect.TypeFor[block]().Size())
+	for bits := minWindowBits; bits <= maxWindowBits; bits++ {
+		for _, takeover := range []bool{false, true} {
+			c := NewCompressor(Better, bits, takeover)
+			for _, m := range corpus.Kinds[0].Messages(16384, 10) {
+				c.Append(nil, m)
+			}
+			window, table := cap(c.window), 4*len(c.matcher.table)
+			most := block + max(3<<10, 3<<bits/2) + 128
+			if n := int(reflect.TypeFor[Compressor]().Size()) + window + table + block; n > 64<<10 || takeover && n > most {
+				t.Errorf("with %d bits and takeover %t it uses %d bytes (window %d, table %d, block %d), and should use at most %d, and never more than 64 KiB", bits, takeover, n, window, table, block, most)
+			}
+		}
+	}
+}
+
 func TestForget(t *testing.T) {
 	m := corpus.Kinds[0].Messages(2000, 1)[0]
 	for _, level := range []Level{Fast, Better} {
