@@ -20,8 +20,8 @@ import (
 //
 // The zero value is right for many connections: messages of some size are
 // compressed fast, each by itself, and a connection that is idle keeps 0.2 KiB for
-// it. For the time of a message the sender borrows up to 64 KiB and the receiver up
-// to 40, from memory that all connections share.
+// it. For the time of a message the sender borrows up to 64 KiB, and a buffer for what
+// comes out, and the receiver up to 40, from memory that all connections share.
 //
 // Compression pays for text of more than some hundred bytes on a network that is
 // slow or costs money. It does not pay on a fast one, as within a data centre,
@@ -65,7 +65,7 @@ type CompressionLevel uint8
 
 const (
 	CompressionFast   CompressionLevel = iota // right for most: what it finds it finds at once
-	CompressionBetter                         // up to a tenth smaller, at twice the cost
+	CompressionBetter                         // mostly 2 to 10 % smaller, at two to three times the cost
 )
 
 const defaultMinSize = 512

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	stdflate "compress/flate"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -457,16 +459,24 @@ func TestDeflatedTextFailsEarly(t *testing.T) {
 func TestDeflateGivenUp(t *testing.T) {
 	text := corpus.Kinds[0].Messages(3000, 4)
 	noise := corpus.Kinds[4].Messages(100<<10, 1)[0]
-	large := append(bytes.Repeat(text[3], 20), noise...) // smaller when compressed, and still large
+	large := append(noise, bytes.Repeat(text[3], 20)...) // smaller when compressed, and still large
 	cancelled := func() context.Context {
 		ctx, cancel := context.WithCancel(bg)
 		time.AfterFunc(time.Second, cancel)
 		return ctx
 	}
-	ways := map[string]func(c *Conn, ctx context.Context) error{
-		"waiting for room": func(c *Conn, ctx context.Context) error { return c.WriteMessage(ctx, MessageBinary, text[1]) },
-		"a large one":      func(c *Conn, ctx context.Context) error { return c.WriteMessage(ctx, MessageBinary, large) },
-		"in pieces": func(c *Conn, ctx context.Context) error {
+	whole := func(p []byte) func(c *Conn, ctx context.Context) error {
+		return func(c *Conn, ctx context.Context) error { return c.WriteMessage(ctx, MessageBinary, p) }
+	}
+	for _, tc := range []struct {
+		name  string
+		room  bool // there is
+		write func(c *Conn, ctx context.Context) error
+	}{
+		{"waiting for room", false, whole(text[1])},
+		{"a large one, waiting for room", false, whole(large)},
+		{"a large one, compressed", true, whole(large)},
+		{"in pieces, compressed", false, func(c *Conn, ctx context.Context) error {
 			w, err := c.NextWriter(ctx, MessageBinary)
 			if err != nil {
 				return err
@@ -474,35 +484,47 @@ func TestDeflateGivenUp(t *testing.T) {
 			for i := 0; err == nil && i < 40; i++ {
 				_, err = w.Write(noise[:5000])
 			}
+			if w.(*messageWriter).packed == nil {
+				t.Error("the compressor should have begun")
+			}
 			w.Close()
 			return err
-		},
-	}
-	for name, write := range ways {
-		bubble(t, name, func(t *testing.T) {
-			g := newDeflateRig(t, client, &Options{Compression: both(true, 15), WriteQueue: 1 << 10, WriteTimeout: -1})
+		}},
+	} {
+		bubble(t, tc.name, func(t *testing.T) {
+			g := newDeflateRig(t, server, &Options{Compression: both(true, 15), WriteQueue: 2 << 10, WriteTimeout: -1})
 			z := deflate.NewInflater(15, true)
-			g.stall()
+			var group Group
+			group.Add(g.c)
 			sent := [][]byte{text[0]}
-			for _, m := range sent {
-				if err := g.c.WriteMessage(bg, MessageBinary, m); err != nil {
-					t.Fatal(err)
-				}
+			if tc.room {
+				g.c.WriteMessage(bg, MessageBinary, text[0])
+				g.c.Flush(bg)
 			}
-			wantErr(t, name, write(g.c, cancelled()), context.Canceled)
+			g.stall()
+			if !tc.room {
+				g.c.WriteMessage(bg, MessageBinary, text[0])
+			}
+			wantErr(t, tc.name, tc.write(g.c, cancelled()), context.Canceled)
 			g.unstall()
+			group.Broadcast(MessageBinary, noise[:100]) // waits while a message is open
+			synctest.Wait()
 			for _, m := range text[1:] {
 				sent = append(sent, m)
 				if err := g.c.WriteMessage(bg, MessageBinary, m); err != nil {
 					t.Fatal(err)
 				}
 			}
-			for i, m := range sent {
+			for i, m := range slices.Insert(sent, 1, noise[:100]) {
 				h, p := g.readPacked()
-				if !h.RSV1 || !h.Fin {
-					t.Fatalf("message %d should come compressed: %+v", i, h)
+				if h.RSV1 != (i != 1) || !h.Fin {
+					t.Fatalf("all messages but the one that is broadcast should come compressed, and message %d does as %+v", i, h)
 				}
-				if got, err := z.AppendMessage(nil, p, 1<<20); err != nil || !bytes.Equal(got, m) {
+				if !h.RSV1 {
+					if !bytes.Equal(p, m) {
+						t.Fatalf("what is broadcast should come next")
+					}
+				} else if got, err := z.AppendMessage(nil, p, 1<<20); err != nil || !bytes.Equal(got, m) {
 					t.Fatalf("message %d should inflate to what was written, but: %v", i, err)
 				}
 			}
@@ -866,4 +888,153 @@ func TestShutdownBetweenReadsOfDeflated(t *testing.T) {
 		readErr(g.c)
 		<-done
 	})
+}
+
+// Whoever writes, in whatever way, and however much of it is given up, and in
+// whatever way it is read, and given up in between: what was written arrives as it
+// was, once, and what was given up leaves no trace in it.
+func TestDeflateAtRandom(t *testing.T) {
+	for seed := range uint64(6) {
+		random := rand.New(rand.NewPCG(seed, 0))
+		o := both(random.IntN(3) > 0, 8+random.IntN(8))
+		o.Level, o.MinSize = CompressionLevel(seed%2), random.IntN(2)*100-1
+		bubble(t, fmt.Sprintf("seed %d, %+v", seed, *o), func(t *testing.T) {
+			pair := newDeflatePair(t, o)
+			pair[server].out.bound = 3000
+			pair[server].nc.(*memConn).Out.Update(func() { pair[server].nc.(*memConn).Out.Room = 5000 })
+			group := &Group{Queue: 1 << 30}
+			group.Add(pair[server])
+			const writers, each = 4, 25
+			var done sync.WaitGroup
+			written := make([]bool, writers*each)
+			for w := range writers {
+				random := rand.New(rand.NewPCG(seed, 1+uint64(w)))
+				done.Go(func() {
+					for n := w * each; n < (w+1)*each; n++ {
+						err := writeAtRandom(pair[server], group, random, tagged(n))
+						if written[n] = err == nil; err != nil && !errors.Is(err, context.Canceled) {
+							t.Errorf("message %d: %v", n, err)
+						}
+						time.Sleep(time.Duration(random.IntN(500)) * time.Microsecond)
+					}
+				})
+			}
+			go func() {
+				done.Wait()
+				time.Sleep(time.Second) // for what the group has
+				pair[server].WriteText(bg, "the end")
+			}()
+			read := make([]bool, len(written))
+			for {
+				typ, p, err := readAtRandom(pair[client], random)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if typ == MessageText {
+					break
+				}
+				n := int(binary.BigEndian.Uint32(append(p, 0, 0, 0, 0)))
+				if n >= len(read) || read[n] || !bytes.Equal(p, tagged(n)) {
+					t.Fatalf("a message of %d bytes with the number %d is none that was written, or comes twice", len(p), n)
+				}
+				read[n] = true
+			}
+			if !slices.Equal(written, read) {
+				t.Errorf("these messages were written:\n%v\nand these have come:\n%v", written, read)
+			}
+		})
+	}
+}
+
+// tagged returns message n, whose kind and size follow from that.
+func tagged(n int) []byte {
+	size := []int{8, 60, 300, 511, 512, 700, 3000, 9000, 40000, 70000}[n*7%10]
+	p := corpus.Kinds[n%3%2*4].Messages(size, 1)[0]
+	binary.BigEndian.PutUint32(p, uint32(n))
+	return p
+}
+
+// writeAtRandom writes a message, or gives it up before anything of it has left.
+func writeAtRandom(c *Conn, g *Group, random *rand.Rand, p []byte) error {
+	ctx, cancel := context.WithCancel(bg)
+	defer cancel()
+	giveUp := len(p) < largeWrite && random.IntN(3) == 0 // of a large one a part may have left
+	if giveUp {
+		time.AfterFunc(time.Duration(random.IntN(2000))*time.Microsecond, cancel)
+	}
+	switch random.IntN(7) {
+	case 0, 1:
+		return c.WriteMessage(ctx, MessageBinary, p)
+	case 2:
+		return c.WriteUncompressed(ctx, MessageBinary, p)
+	case 3:
+		return c.WritePrepared(ctx, NewPreparedMessage(MessageBinary, p))
+	case 4:
+		return g.Broadcast(MessageBinary, p)
+	}
+	w, err := c.NextWriter(ctx, MessageBinary)
+	if err != nil {
+		return err
+	}
+	m := w.(*messageWriter)
+	size := []int{50, 1000, 5000, 1 << 20}[random.IntN(4)]
+	if giveUp {
+		size = min(size, 1000) // one frame a Write at the most
+	}
+	for piece := range slices.Chunk(p, size) {
+		if m.begun {
+			m.ctx = bg // to end in the middle is to fail the connection
+		}
+		if _, err = w.Write(piece); err != nil {
+			break
+		}
+		time.Sleep(time.Duration(random.IntN(100)) * time.Microsecond)
+	}
+	if m.begun {
+		m.ctx = bg
+	}
+	return errors.Join(err, w.Close())
+}
+
+// readAtRandom reads a message, and goes on where it was given up.
+func readAtRandom(c *Conn, random *rand.Rand) (typ MessageType, p []byte, err error) {
+	short := func() context.Context {
+		ctx, cancel := context.WithTimeout(bg, time.Duration(random.IntN(300))*time.Microsecond)
+		time.AfterFunc(time.Millisecond, cancel)
+		return ctx
+	}
+	for {
+		switch random.IntN(4) {
+		case 0:
+			typ, p, err = c.ReadMessage(short())
+		case 1:
+			typ, p, err = c.AppendMessage(short(), make([]byte, 3, 3+random.IntN(2000)))
+			p = p[3:]
+		case 2:
+			c.Ping(short()) // reads, too, and may hold a message
+			continue
+		default:
+			var r io.Reader
+			if typ, r, err = c.NextReader(short()); err == nil {
+				p, err = readPieces(r.(*messageReader), random, short)
+			}
+		}
+		if !errors.Is(err, context.DeadlineExceeded) {
+			return typ, p, err
+		}
+	}
+}
+
+func readPieces(r *messageReader, random *rand.Rand, short func() context.Context) (p []byte, err error) {
+	for err == nil || errors.Is(err, context.DeadlineExceeded) {
+		r.ctx = short()
+		buf := make([]byte, 1+random.IntN(3000))
+		var n int
+		n, err = r.Read(buf)
+		p = append(p, buf[:n]...)
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	return p, err
 }

@@ -74,12 +74,14 @@ func row(tw *tabwriter.Writer, name string, msgs [][]byte, takeover bool) {
 // work on one message.
 func interleaved(work []func(int)) []float64 {
 	times := make([][]float64, len(work))
+	next := make([]int, len(work)) // message: each goes on where its last round stopped, as its history does
 	for range *rounds {
 		for i, f := range work {
 			n := 0
 			start := time.Now()
 			for time.Since(start) < *duration {
-				f(n)
+				f(next[i])
+				next[i]++
 				n++
 			}
 			times[i] = append(times[i], float64(time.Since(start).Nanoseconds())/1e3/float64(n))
