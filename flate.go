@@ -163,7 +163,10 @@ func (c *Conn) packing() packing {
 // length tells (see [Compression]), or what is compressed already. It leaves no
 // trace in what compressed messages refer to.
 func (c *Conn) WriteUncompressed(ctx context.Context, typ MessageType, p []byte) error {
-	return c.write(ctx, typ, p, false)
+	if c.writeNow(ctx, typ, p) {
+		return nil
+	}
+	return c.writeInTurn(ctx, typ, p, false)
 }
 
 // writeDeflated sends a message in one compressed frame, or as it is if that is not

@@ -19,10 +19,12 @@ import (
 // is offered, and written by the library's own write call.
 
 func serveOurs(s setting) error {
+	if s.app == nil && s.cfg.Job != "broadcast" {
+		return s.serveHTTP(s.ours(s.echoOurs))
+	}
 	var group websocket.Group
 	return s.serveHTTP(s.ours(func(c *websocket.Conn, r *http.Request) {
 		ctx := r.Context()
-		var typ websocket.MessageType
 		send := func(p []byte) error { return c.WriteMessage(ctx, websocket.MessageBinary, p) }
 		receive := s.receiver(send, func() func([]byte) {
 			group.Add(c)
@@ -31,20 +33,25 @@ func serveOurs(s setting) error {
 		var buf []byte
 		for {
 			var err error
-			buf = s.keep(buf)
-			if typ, buf, err = c.AppendMessage(ctx, buf); err != nil {
-				return
-			}
-			if receive != nil {
-				err = receive(buf)
-			} else {
-				err = c.WriteMessage(ctx, typ, buf)
-			}
-			if err != nil {
+			if _, buf, err = c.AppendMessage(ctx, buf[:0]); err != nil || receive(buf) != nil {
 				return
 			}
 		}
 	}))
+}
+
+// echoOurs is a function of its own, since the goroutine of a connection needs 2 KiB
+// of stack for it, and would need 4 with the variables of the above.
+func (s *setting) echoOurs(c *websocket.Conn, r *http.Request) {
+	ctx := r.Context()
+	var buf []byte
+	for {
+		typ, p, err := c.AppendMessage(ctx, s.keep(buf))
+		if err != nil || c.WriteMessage(ctx, typ, p) != nil {
+			return
+		}
+		buf = p
+	}
 }
 
 // ours is a Handler, or a Server where that needs options.

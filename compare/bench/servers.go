@@ -130,7 +130,7 @@ func serveRaw(s setting) error {
 
 // keep returns the memory for the next message. Where it matters what a connection
 // keeps, a large one is not kept.
-func (s setting) keep(buf []byte) []byte {
+func (s *setting) keep(buf []byte) []byte {
 	if s.cfg.Idle && cap(buf) > 64<<10 {
 		return nil
 	}
