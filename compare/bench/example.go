@@ -49,7 +49,7 @@ func startExample(file string) (*process, error) {
 	}
 	lines := bufio.NewReader(out)
 	first, err := lines.ReadString('\n')
-	address := regexp.MustCompile(`ws://([^/]*)/`).FindStringSubmatch(first)
+	address := regexp.MustCompile(`ws://([^/)\s]+)`).FindStringSubmatch(first)
 	if address == nil {
 		p.stop()
 		return nil, errors.Join(err, fmt.Errorf("examples/echo says %q", first))
