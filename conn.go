@@ -280,7 +280,8 @@ func (c *Conn) lost(err error) error {
 		return end
 	}
 	c.out.mu.Lock()
-	if err != io.ErrUnexpectedEOF {
+	c.out.eof = err == io.ErrUnexpectedEOF
+	if !c.out.eof {
 		c.breakOff(lost)
 	}
 	c.out.refuse(lost)
@@ -349,15 +350,16 @@ func (c *Conn) finish(by time.Time) {
 	w.mu.Lock()
 	c.await(ctx, func() (bool, error) { return w.idle(), nil })
 	linger := !w.broken && w.idle()
-	complete := w.closing.complete()
+	complete, eof := w.closing.complete(), w.eof
 	w.mu.Unlock()
 
 	role := false
-	if linger {
-		role = c.linger(ctx, by, complete)
-	} else {
+	switch {
+	case !linger:
 		c.grace(ctx)
 		cut(c.nc)
+	case !eof: // else no input is there that could cause a reset
+		role = c.linger(ctx, by, complete)
 	}
 	c.nc.Close()
 	if !role {

@@ -52,6 +52,7 @@ type writer struct {
 	open     bool      // a message was begun and its end is not in the queue yet: no other may begin
 	closed   bool      // by Close
 	gone     bool      // the socket is closed
+	eof      bool      // the peer has closed its side
 	armed    bool      // a write deadline is set
 	endBy    time.Time // when the end of the connection is to be over; zero while it is open
 	progress chan struct{}
