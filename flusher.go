@@ -45,14 +45,12 @@ func (c *Conn) kick(through bool) {
 
 // flushGathered writes what has gathered, as far as that is possible without
 // waiting. The reader does so before it waits for more, and thus the flusher will
-// mostly find nothing to do.
+// mostly find nothing to do. It also lets others see what has come.
 func (c *Conn) flushGathered() {
-	if !c.traits.tries {
-		return
-	}
 	w := &c.out
 	w.mu.Lock()
-	if w.role != nobody || w.empty() {
+	w.received = c.in.traffic
+	if !c.traits.tries || w.role != nobody || w.empty() {
 		w.mu.Unlock()
 		return
 	}

@@ -172,13 +172,22 @@ func (c *Conn) endFrame() (done bool, err error) {
 	return done, err
 }
 
+// between reports that the reader is between two messages, at the beginning of a
+// header.
+func (r *reader) between() bool {
+	return r.stage == atHeader && r.nheader == 0 && r.msgs.between() && r.whole == 0 && r.stream == nil
+}
+
+// starved reports that it is, and that nothing more has arrived.
+func (r *reader) starved() bool { return len(r.unread) == 0 && r.between() }
+
 // takeWhole appends the next message to dst if it is as most messages are: one
 // frame, not compressed, all of which has arrived. If it is not, or anything is
 // wrong with it, nothing is taken, and assemble will do it justice. Without this an
 // echo of 64 B messages costs 1.5 x as much in the parser and the queue.
 func (c *Conn) takeWhole(dst []byte) (typ MessageType, p []byte, ok bool) {
 	r := &c.in
-	if r.stage != atHeader || r.nheader > 0 || !r.msgs.between() || r.whole != 0 || r.stream != nil {
+	if !r.between() {
 		return 0, nil, false
 	}
 	var h FrameHeader
