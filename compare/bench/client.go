@@ -33,12 +33,24 @@ func (c config) extensions() string {
 
 // open opens the WebSocket at path on nc. It reads no byte beyond the handshake.
 func (c config) open(nc net.Conn, path string) error {
+	r := bufio.NewReader(nc)
+	if err := c.openFrom(r, nc, path); err != nil {
+		return err
+	}
+	if r.Buffered() > 0 {
+		return errors.New("the server speaks before it is spoken to")
+	}
+	return nil
+}
+
+// openFrom is open, but that it leaves in r, from which it reads, what the server says
+// behind the handshake.
+func (c config) openFrom(r *bufio.Reader, nc net.Conn, path string) error {
 	nc.SetDeadline(time.Now().Add(patience))
 	defer nc.SetDeadline(time.Time{})
 	if _, err := io.WriteString(nc, "GET "+path+handshake+c.extensions()+"\r\n"); err != nil {
 		return err
 	}
-	r := bufio.NewReader(nc)
 	resp, err := http.ReadResponse(r, nil)
 	switch {
 	case err != nil:
@@ -47,8 +59,6 @@ func (c config) open(nc net.Conn, path string) error {
 		return fmt.Errorf("the server does not open a WebSocket: %s", resp.Status)
 	case c.Deflate != strings.HasPrefix(resp.Header.Get("Sec-WebSocket-Extensions"), "permessage-deflate"):
 		return errors.New("the server does not agree on compression")
-	case r.Buffered() > 0:
-		return errors.New("the server speaks before it is spoken to")
 	}
 	return nil
 }

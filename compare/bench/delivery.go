@@ -241,7 +241,7 @@ func (p *page) wait(way string) error {
 			}
 		}
 	}
-	in := newReceiver(p.nc, 1<<10)
+	in := &receiver{r: p.in}
 	for {
 		_, m, err := in.next()
 		if err != nil {
@@ -275,13 +275,13 @@ func deliver(way library) (r delivered, err error) {
 			return r, err
 		}
 		conns = append(conns, nc)
-		if !way.raw {
-			if err := p.cfg.open(nc, fmt.Sprintf("/?page=%d&after=0", i)); err != nil {
+		counted := countedConn{nc, &d.bytes}
+		page := &page{number: i, nc: counted, in: bufio.NewReader(counted), all: d}
+		if !way.raw { // the first event may come right behind the handshake
+			if err := p.cfg.openFrom(page.in, counted, fmt.Sprintf("/?page=%d&after=0", i)); err != nil {
 				return r, err
 			}
 		}
-		counted := countedConn{nc, &d.bytes}
-		page := &page{number: i, nc: counted, in: bufio.NewReader(counted), all: d}
 		go func() {
 			if err := page.wait(way.name); !d.stopping.Load() {
 				d.failed.CompareAndSwap(nil, &err)
