@@ -10,6 +10,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"net/rpc"
 	"net/url"
 	"os"
 	"os/signal"
@@ -349,6 +350,36 @@ func ExampleDial_proxy() {
 		log.Fatal(err)
 	}
 	defer c.Close()
+}
+
+// A protocol that wants a net.Conn, here net/rpc, over a WebSocket.
+func ExampleStream() {
+	calls := rpc.NewServer()
+	calls.RegisterName("Text", new(text))
+	server := httptest.NewServer(websocket.Handler(func(c *websocket.Conn, r *http.Request) {
+		calls.ServeConn(websocket.Stream(c, websocket.MessageBinary)) // until the client closes
+	}))
+	defer server.Close()
+
+	c, _, err := websocket.Dial(context.Background(), server.URL, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	client := rpc.NewClient(websocket.Stream(c, websocket.MessageBinary))
+	var upper string
+	err = client.Call("Text.Upper", "hello", &upper)
+	fmt.Println(upper, err)
+	fmt.Println(client.Close())
+	// Output:
+	// HELLO <nil>
+	// <nil>
+}
+
+type text struct{}
+
+func (*text) Upper(s string, upper *string) error {
+	*upper = strings.ToUpper(s)
+	return nil
 }
 
 // A handler is tested without a network.
