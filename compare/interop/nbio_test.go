@@ -23,16 +23,17 @@ var nbioPeer = &peer{
 	},
 	client: func(f *far, url string) {
 		logging.SetLevel(logging.LevelNone)
-		engine := nbhttp.NewEngine(nbhttp.Config{})
-		if err := engine.Start(); err != nil {
-			f.t.Fatal(err)
-		}
-		f.t.Cleanup(engine.Stop)
-		d := websocket.Dialer{Engine: engine, Options: nbioEcho(f), Subprotocols: []string{subprotocol}, DialTimeout: patience}
-		if f.wire.tls { // it has a crypto/tls of its own
-			d.TLSClientConfig = &tls.Config{RootCAs: localhost().pool}
-		}
-		f.connect = func() { // the row begins when its client is ready
+		f.connect = func() { // the row begins when its client is ready, whose engine has had no other connection
+			engine := nbhttp.NewEngine(nbhttp.Config{})
+			if err := engine.Start(); err != nil {
+				f.failed("nbio's engine", err)
+				return
+			}
+			f.t.Cleanup(engine.Stop)
+			d := websocket.Dialer{Engine: engine, Options: nbioEcho(f), Subprotocols: []string{subprotocol}, DialTimeout: patience}
+			if f.wire.tls { // it has a crypto/tls of its own
+				d.TLSClientConfig = &tls.Config{RootCAs: localhost().pool}
+			}
 			if _, _, err := d.Dial(url, nil); err != nil {
 				f.failed("nbio's Dial", err)
 			}
