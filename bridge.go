@@ -37,7 +37,7 @@ func (c *Conn) writeControl(ctx context.Context, op Opcode, payload []byte) erro
 	}
 	w := &c.out
 	w.mu.Lock()
-	if err := c.await(ctx, func() (bool, error) { return w.hasRoom(len(payload)), w.err }); err != nil {
+	if err := c.awaitRoom(ctx, len(payload)); err != nil {
 		w.mu.Unlock()
 		return err
 	}

@@ -201,7 +201,7 @@ func (c *Conn) beginDeflated(ctx context.Context, n int) error {
 	w := &c.out
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err := c.await(ctx, func() (bool, error) { return w.hasRoom(n), w.err }); err != nil {
+	if err := c.awaitRoom(ctx, n); err != nil {
 		return err
 	}
 	w.open = true

@@ -196,7 +196,7 @@ func (c *Conn) writeLarge(ctx context.Context, h FrameHeader, p []byte, size int
 	w.mu.Lock()
 	c.kick(true) // what was written before goes first
 	w.mu.Lock()
-	if err := c.await(ctx, func() (bool, error) { return w.idle(), w.err }); err != nil {
+	if err := c.awaitAhead(ctx, w.idle); err != nil {
 		w.mu.Unlock()
 		return err
 	}

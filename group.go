@@ -19,7 +19,8 @@ import (
 // A member is ready again when the connection's own queue has left for the
 // operating system. So a broadcast comes after what was written to the connection
 // before it was added, and never within a message of a [Conn.NextWriter]; else the
-// order between broadcasts and other writes to a member is open.
+// order between broadcasts and other writes to a member is open. A write that waits
+// for room goes before what waits in groups.
 type Group struct {
 	// Queue is how many bytes may wait for a member that is still busy with what it
 	// was sent before. A larger message is taken when nothing waits. 0 stands for
@@ -257,18 +258,32 @@ func (g *Group) missed(m *member, missed int, closed bool) {
 	}
 }
 
-// tell calls OnSlow until there is nothing to tell.
+// tell calls OnSlow until there is nothing to tell. If OnSlow ends the goroutine,
+// another goes on; a panic ends the program.
 func (g *Group) tell() {
+	told := false
+	defer func() {
+		if !told {
+			go g.tell()
+		}
+	}()
+	for m, missed := g.nextSlow(); m != nil; m, missed = g.nextSlow() {
+		g.OnSlow(m.c, missed)
+	}
+	told = true
+}
+
+// nextSlow takes the next member of which OnSlow is to be told, and how many messages it
+// has missed, or ends the telling.
+func (g *Group) nextSlow() (m *member, missed int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for len(g.slow) > 0 {
-		m := g.slow[0]
-		g.slow = slices.Delete(g.slow, 0, 1)
-		missed := m.missed
-		m.missed = 0
-		g.mu.Unlock()
-		g.OnSlow(m.c, missed)
-		g.mu.Lock()
+	if len(g.slow) == 0 {
+		g.telling = false
+		return nil, 0
 	}
-	g.telling = false
+	m = g.slow[0]
+	g.slow = slices.Delete(g.slow, 0, 1)
+	missed, m.missed = m.missed, 0
+	return m, missed
 }

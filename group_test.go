@@ -304,9 +304,11 @@ func TestGroupGathers(t *testing.T) {
 		var g Group
 		g.Add(r.c)
 		for range 3 {
+			r.c.out.mu.Lock() // keeps the group's goroutine at the first, however the two are scheduled
 			for i := range n {
 				cast(t, &g, strconv.Itoa(i))
 			}
+			r.c.out.mu.Unlock()
 			synctest.Wait()
 			calls := r.mine.Wrote()
 			if len(calls) > 3 {
@@ -550,6 +552,97 @@ func TestGroupOnSlow(t *testing.T) {
 			t.Errorf("OnSlow should be called for each of %d, and is called %d times", len(slow), calls.Load())
 		}
 	})
+}
+
+// A function that ends its goroutine, as t.FailNow does, ends nothing else.
+func TestGroupOnSlowExits(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		g := Group{Queue: 1, OnSlow: func(*Conn, int) { runtime.Goexit() }}
+		for range 2 {
+			r := newRig(t, server, &Options{WriteTimeout: -1})
+			r.stall()
+			g.Add(r.c)
+		}
+		for i := range 3 {
+			cast(t, &g, numbered(i))
+			synctest.Wait()
+		}
+		if n := g.Stats().Closed; n != 2 || g.Len() != 0 {
+			t.Errorf("two members should be closed, and %d are", n)
+		}
+	})
+}
+
+// A member that SlowClose has removed is gone within the 10 s of a Shutdown and the
+// second that what is queued has then, also if it takes a little now and then, which
+// Options.WriteTimeout lets pass.
+func TestGroupSlowMemberIsGone(t *testing.T) {
+	for _, trickle := range []bool{false, true} {
+		onMembers(t, nil, func(t *testing.T, r *rig) {
+			g := Group{Queue: 1000}
+			g.Add(r.c)
+			r.stall()
+			for range 3 {
+				cast(t, &g, pattern(100_000))
+				synctest.Wait()
+			}
+			if g.Len() > 0 {
+				t.Fatal("it should be removed at once")
+			}
+			start := time.Now()
+			for !r.mine.IsClosed() && time.Since(start) < time.Minute {
+				time.Sleep(time.Second)
+				synctest.Wait()
+				if trickle {
+					r.mine.Out.Update(func() { r.mine.Out.Room++ })
+				}
+			}
+			want := 10 * time.Second // Options.WriteTimeout, after which there is nothing to wait for
+			if trickle {
+				want = 11 * time.Second
+			}
+			if d := time.Since(start); d < want || d > want+time.Second {
+				t.Errorf("trickle %v: its socket should be closed after %v, and is after %v", trickle, want, d)
+			}
+		})
+	}
+}
+
+// Who writes to a member that never catches up with what is broadcast waits for his
+// turn, and not for ever.
+func TestGroupLetsWritersIn(t *testing.T) {
+	for _, size := range []int{1000, largeWrite} {
+		for _, prepared := range []bool{false, true} {
+			onMembers(t, nil, func(t *testing.T, r *rig) {
+				g := Group{Slow: SlowDropOldest}
+				g.Add(r.c)
+				r.mine.Out.Update(func() { r.mine.Out.Room = 1000 })
+				text := strings.Repeat("x", size)
+				var written <-chan error
+				for i := range 1000 {
+					for range 2 {
+						cast(t, &g, numbered(i))
+						synctest.Wait()
+					}
+					f, err := r.readFrame()
+					switch {
+					case err != nil:
+						t.Fatal(err)
+					case f.payload == text:
+						if err := <-written; err != nil {
+							t.Error(err)
+						}
+						return
+					case i == 200 && prepared:
+						written = inBackground(func() error { return r.c.WritePrepared(bg, NewPreparedMessage(MessageText, []byte(text))) })
+					case i == 200:
+						written = writeAsync(bg, r.c, text)
+					}
+				}
+				t.Errorf("a write of %d bytes, prepared %v, waits while 800 messages of the group are sent", size, prepared)
+			})
+		}
+	}
 }
 
 // The order is the same for every member, whatever its kind and pace.

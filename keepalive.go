@@ -120,7 +120,7 @@ func (c *Conn) listening() (listens, can bool) {
 		listens = !r.holding.Load()
 		return listens, listens
 	}
-	if r.whole != 0 || r.stream != nil {
+	if r.whole != 0 || r.stream != nil && r.stream != discarded {
 		r.role.give()
 		return false, false
 	}

@@ -227,6 +227,64 @@ func TestKeepAliveSlowApplication(t *testing.T) {
 	}
 }
 
+// An application that has read a message to its last byte, and not on to io.EOF, as a
+// json.Decoder leaves it, or that has given up a message and its reader, has nothing
+// that waits for it: its peer's silence counts.
+func TestKeepAliveAfterReader(t *testing.T) {
+	for name, begin := range map[string]func(g *rig){
+		"read to its last byte": func(g *rig) {
+			g.send(textF("subscribe"))
+			_, r, err := g.c.NextReader(bg)
+			if err == nil {
+				_, err = io.ReadFull(r, make([]byte, len("subscribe")))
+			}
+			if err != nil {
+				g.t.Fatal(err)
+			}
+		},
+		"read to its last byte, which has come while nobody read": func(g *rig) {
+			pinged := inBackground(func() error { _, err := g.c.Ping(bg); return err })
+			data := g.pingPayload()
+			g.send(pongF(data), textF("subscribe"))
+			if err := <-pinged; err != nil {
+				g.t.Fatal(err)
+			}
+			time.Sleep(30 * time.Second)
+			synctest.Wait()
+			g.send(pongF(g.pingPayload()))
+			synctest.Wait()
+			_, r, err := g.c.NextReader(bg)
+			if err == nil {
+				_, err = io.ReadFull(r, make([]byte, len("subscribe")))
+			}
+			if err != nil {
+				g.t.Fatal(err)
+			}
+		},
+		"discarded in the middle": func(g *rig) {
+			g.send(textF("the beginning").open())
+			if _, _, err := g.c.NextReader(bg); err != nil {
+				g.t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(bg, time.Second)
+			defer cancel()
+			_, _, err := g.c.ReadMessage(ctx)
+			if err != context.DeadlineExceeded {
+				g.t.Fatal(err)
+			}
+		},
+	} {
+		for _, r := range bothRoles {
+			bubble(t, name+", "+r.String(), func(t *testing.T) {
+				g := newRig(t, r, nil)
+				begin(g)
+				time.Sleep(2 * time.Minute)
+				wantKeepAliveError(t, g.c)
+			})
+		}
+	}
+}
+
 // A read that begins while the pump listens gets what comes, and the peer's pong
 // counts whoever reads it.
 func TestKeepAliveGivesWay(t *testing.T) {

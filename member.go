@@ -124,7 +124,7 @@ func (p *pass) give(m *member) (missed int, closed bool) {
 // in the caller's goroutine. Called with out.mu held.
 func (c *Conn) takesShared() bool {
 	w := &c.out
-	return c.traits.tries && !c.role.masks() && w.role == nobody && w.empty() && !w.open && w.behind == nil
+	return c.traits.tries && !c.role.masks() && w.role == nobody && w.empty() && !w.open && w.behind == nil && w.ahead == 0
 }
 
 // tryShared writes p, which are whole frames, as far as that is possible without
@@ -247,7 +247,7 @@ func (w *writer) removeBehind(m *member) {
 }
 
 // mayRefill reports whether messages wait in groups that may be sent now.
-func (w *writer) mayRefill() bool { return w.behind != nil && !w.open }
+func (w *writer) mayRefill() bool { return w.behind != nil && !w.open && w.ahead == 0 }
 
 // nextBehind takes the message that is next of those that wait in groups.
 func (w *writer) nextBehind() *PreparedMessage {
@@ -290,7 +290,7 @@ func (c *Conn) refill() (done bool) {
 // catchUp appends to the queue all that waits in groups, before a Close frame is.
 func (c *Conn) catchUp() {
 	w := &c.out
-	for w.mayRefill() {
+	for w.behind != nil && !w.open {
 		c.appendForm(w.nextBehind().form(c.packing()))
 	}
 }

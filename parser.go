@@ -265,38 +265,44 @@ func (r *reader) grow(dst []byte) []byte {
 	return grown
 }
 
-// readStream reads the message in hand in pieces.
-func (c *Conn) readStream(p []byte) (int, error) {
+// readStream reads the message in hand in pieces. With the last of them it returns
+// io.EOF, if it can be known: an application that then reads nothing more, as a
+// json.Decoder does, has left nothing.
+func (c *Conn) readStream(p []byte) (n int, err error) {
 	r := &c.in
 	for {
 		if len(r.partial) > 0 {
-			n := copy(p, r.partial)
-			r.partial = r.partial[n:]
-			return n, nil
+			n = copy(p, r.partial)
+			if r.partial = r.partial[n:]; len(r.partial) > 0 || r.whole == 0 {
+				return n, nil
+			}
 		}
 		r.partial = nil
 		if r.whole != 0 {
 			r.whole, r.stream = 0, nil
-			return 0, io.EOF
+			return n, io.EOF
 		}
 		if err := c.toData(); err != nil {
 			return 0, err
 		}
 		if r.msgs.compressed {
-			n, err := c.inflate(p)
+			n, err = c.inflate(p)
 			if err == io.EOF {
 				r.stream = nil
 			}
 			return n, err
 		}
 		if r.left > 0 {
-			return c.readPayload(p[:min(int64(len(p)), r.left)])
+			n, err = c.readPayload(p[:min(int64(len(p)), r.left)])
+			if err != nil || r.left > 0 || !r.frame.Fin {
+				return n, err
+			}
 		}
 		if done, err := c.endFrame(); err != nil {
-			return 0, err
+			return n, err
 		} else if done {
 			r.stream = nil
-			return 0, io.EOF
+			return n, io.EOF
 		}
 	}
 }

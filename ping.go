@@ -34,7 +34,7 @@ type ping struct {
 func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 	w := &c.out
 	w.mu.Lock()
-	if err := c.await(ctx, func() (bool, error) { return w.hasRoom(8), w.err }); err != nil {
+	if err := c.awaitRoom(ctx, 8); err != nil {
 		w.mu.Unlock()
 		return 0, err
 	}

@@ -124,7 +124,7 @@ func (c *Conn) WritePrepared(ctx context.Context, m *PreparedMessage) error {
 func (c *Conn) writeForm(ctx context.Context, f *form) error {
 	w := &c.out
 	w.mu.Lock()
-	if err := c.await(ctx, func() (bool, error) { return w.hasRoom(len(f.payload)), w.err }); err != nil {
+	if err := c.awaitRoom(ctx, len(f.payload)); err != nil {
 		w.mu.Unlock()
 		return err
 	}

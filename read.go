@@ -196,7 +196,7 @@ func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
 
 // NextReader returns a reader of the next message, for messages that are not to
 // be in memory as a whole. Its Read returns [io.EOF] at the end of the message,
-// and the errors of [Conn.ReadMessage]; ctx interrupts it in the same way, and
+// with its last bytes or behind them, and the errors of [Conn.ReadMessage]; ctx interrupts it in the same way, and
 // loses nothing. The next read of a message, by whichever method, discards what
 // was not read of this one.
 func (c *Conn) NextReader(ctx context.Context) (MessageType, io.Reader, error) {

@@ -43,6 +43,19 @@ func TestHTTPServerShutdown(t *testing.T) {
 			}
 		})
 	}
+	bubble(t, "peers that do not answer", func(t *testing.T) {
+		s := newSite(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { Accept(w, r, nil) }))
+		peers := []*rawPeer{s.visit(), s.visit()}
+		start := time.Now()
+		s.http.Shutdown(bg)
+		for _, p := range peers {
+			p.wantClose("http.Server.Shutdown", StatusGoingAway)
+			p.wantEOF("it does not wait for ever")
+		}
+		if d := time.Since(start); d != 10*time.Second {
+			t.Errorf("a closing handshake has 10 s, and ends after %v", d)
+		}
+	})
 	// A request that net/http has begun to serve before, and that is a handshake.
 	bubble(t, "during it", func(t *testing.T) {
 		late := make(chan bool)
@@ -118,6 +131,22 @@ func TestRosterOfServer(t *testing.T) {
 		t.Error("the roster of a server that is no more should go with it")
 	}
 }
+
+// One that was not allocated is never collected, and served all the same.
+func TestRosterOfStaticServer(t *testing.T) {
+	if first := rosterIn(t, &staticServer); first == nil || rosterIn(t, &staticServer) != first {
+		t.Error("an http.Server that is a variable should have a roster")
+	}
+	app := &struct {
+		name [100]byte
+		http.Server
+	}{}
+	if first := rosterIn(t, &app.Server); first == nil || rosterIn(t, &app.Server) != first {
+		t.Error("an http.Server within another struct should have a roster")
+	}
+}
+
+var staticServer http.Server
 
 // Without an http.Server nothing is to be done.
 func TestNoRoster(t *testing.T) {

@@ -575,6 +575,74 @@ func TestServerLimits(t *testing.T) {
 	})
 }
 
+// However many handshakes come at a time, and however they end, no more than the limit
+// are served at once, and all places are free in the end.
+func TestServerLimitsHold(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		const limit, perAddr = 7, 3
+		var running, most, served atomic.Int32
+		server := &Server{
+			MaxConns: limit, MaxConnsPerAddr: perAddr,
+			Options: Options{CheckOrigin: func(r *http.Request) bool {
+				if r.Header.Get("Origin") == "http://panic" {
+					panic(http.ErrAbortHandler)
+				}
+				return false
+			}},
+			Admit: func(r *http.Request) error {
+				switch r.Header.Get("X-Admit") {
+				case "no":
+					return errors.New("no")
+				case "exit":
+					runtime.Goexit()
+				}
+				return nil
+			},
+			Handler: func(c *Conn, r *http.Request) {
+				n := running.Add(1)
+				defer running.Add(-1)
+				served.Add(1)
+				if n > most.Load() {
+					most.Store(n)
+				}
+				if r.Header.Get("X-Panic") != "" {
+					panic(http.ErrAbortHandler)
+				}
+				readErr(c)
+			},
+		}
+		s := newSite(t, from(server))
+		lines := []string{"", "Origin: http://foreign", "Origin: http://panic", "X-Admit: no", "X-Admit: exit", "X-Panic: yes", "Upgrade: other", ""}
+		var visitors sync.WaitGroup
+		for i := range 400 {
+			room := 1 << 20
+			if i%11 == 0 {
+				room = 1 // the answer does not fit
+			}
+			p := s.connect(room)
+			visitors.Go(func() {
+				time.Sleep(time.Duration(i%20) * time.Second)
+				fields := []string{fmt.Sprintf("X-From: 192.0.2.%d:1", i%5)}
+				if line := lines[i%len(lines)]; line != "" {
+					fields = append(fields, line)
+				}
+				p.write([]byte(handshake(fields...)))
+				time.Sleep(time.Duration(i%3) * time.Second)
+				p.nc.Close()
+			})
+		}
+		visitors.Wait()
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if served.Load() < limit || most.Load() > limit {
+			t.Errorf("%d functions ran, of which %d at once; the limit is %d", served.Load(), most.Load(), limit)
+		}
+		if stats := server.Stats(); stats.Open != 0 || server.serving != 0 || len(server.addrs) != 0 {
+			t.Errorf("all places should be free, and %d of %v are taken: %+v", server.serving, server.addrs, stats)
+		}
+	})
+}
+
 // Admit refuses with the status that it likes, handshakes with which nothing else is
 // wrong.
 func TestServerAdmit(t *testing.T) {

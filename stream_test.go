@@ -250,8 +250,8 @@ func TestStreamClose(t *testing.T) {
 		synctest.Wait()
 		var err error
 		d := took(func() { err = s.Close() })
-		if err == nil || d > 7*time.Second {
-			t.Errorf("a peer that does nothing: Close returns %v after %v", err, d)
+		if err == nil || d != 5*time.Second {
+			t.Errorf("a peer that does nothing: Close should give up after 5 s, and returns %v after %v", err, d)
 		}
 		wantErr(t, "a Write under way", <-writing, net.ErrClosed)
 	})

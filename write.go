@@ -59,6 +59,7 @@ type writer struct {
 
 	memberships *member // of groups: a list linked by next
 	behind      *member // those of them for which messages wait in their group, linked by after
+	ahead       int     // how many wait to write something else, which goes before these
 
 	// These belong to the flusher.
 	batch  []byte // what is being written: a block taken from queue
@@ -351,7 +352,7 @@ func (c *Conn) writeFrame(ctx context.Context, h FrameHeader, p []byte, size int
 	}
 	w := &c.out
 	w.mu.Lock()
-	if err := c.await(ctx, func() (bool, error) { return w.hasRoom(len(p)), w.err }); err != nil {
+	if err := c.awaitRoom(ctx, len(p)); err != nil {
 		w.mu.Unlock()
 		return err
 	}
@@ -431,6 +432,26 @@ func (c *Conn) await(ctx context.Context, ready func() (bool, error)) error {
 		}
 		w.mu.Lock()
 	}
+}
+
+// awaitRoom waits until a frame with n bytes of payload may be appended. It is called,
+// and returns, with out.mu held.
+func (c *Conn) awaitRoom(ctx context.Context, n int) error {
+	return c.awaitAhead(ctx, func() bool { return c.out.hasRoom(n) })
+}
+
+// awaitAhead is await for who wants to write something. Meanwhile what waits in groups
+// stays there: the queue of a member that never catches up with it would be filled by
+// it for ever.
+func (c *Conn) awaitAhead(ctx context.Context, ready func() bool) error {
+	w := &c.out
+	w.ahead++
+	err := c.await(ctx, func() (bool, error) { return ready(), w.err })
+	if w.ahead--; err != nil { // else what is written now makes it go on
+		c.kick(false)
+		w.mu.Lock()
+	}
+	return err
 }
 
 // appendFrame appends a frame to the queue, masked if that is our role; h.Masked,
