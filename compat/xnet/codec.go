@@ -16,7 +16,8 @@ type Codec struct {
 }
 
 // ErrFrameTooLarge is returned by Receive for a message that is larger than the
-// Conn's MaxPayloadBytes. The next Receive discards the rest of it, and goes on.
+// Conn's MaxPayloadBytes. The next Receive discards it, and goes on; Read returns it,
+// from its first byte.
 var ErrFrameTooLarge = errors.New("websocket: the message is larger than Conn.MaxPayloadBytes")
 
 // Send sends v as one message.
@@ -59,7 +60,7 @@ func (ws *Conn) receive() (data []byte, payloadType byte, err error) {
 		ws.typ, ws.begun = payloadType, data
 		return nil, 0, err
 	case len(data) > limit:
-		ws.typ = 0
+		ws.typ, ws.begun = 0, data
 		return nil, 0, ErrFrameTooLarge
 	}
 	ws.typ, ws.message = 0, nil

@@ -50,8 +50,8 @@ type Conn struct {
 
 	reading  sync.Mutex
 	message  io.Reader // that was begun and is not at its end, or nil
-	typ      byte      // of it, if Receive has begun it and a deadline has interrupted that
-	begun    []byte    // what that Receive has read of it
+	typ      byte      // of it, if a deadline has interrupted a Receive, which the next one goes on with
+	begun    []byte    // what a Receive that was interrupted, or found it too large, has read of it
 	readEnd  deadline.Deadline
 	writeEnd deadline.Deadline
 }

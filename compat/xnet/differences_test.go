@@ -193,6 +193,37 @@ func TestOrigins(t *testing.T) {
 	}
 }
 
+// A Handshake has a Config of its own, and cannot choose what was not offered.
+func TestHandshakeConfig(t *testing.T) {
+	s := websocket.Server{
+		Config: websocket.Config{Header: http.Header{"X-Server": {"1"}}},
+		Handshake: func(config *websocket.Config, r *http.Request) error {
+			config.Header.Add("X-Path", r.URL.Path)
+			config.Protocol = []string{"foreign"}
+			return nil
+		},
+		Handler: func(ws *websocket.Conn) {
+			if p := ws.Config().Protocol; len(p) > 0 {
+				t.Errorf("%q was not agreed on", p)
+			}
+		},
+	}
+	url := serve(t, s)
+	for _, path := range []string{"/a", "/b"} {
+		c, resp, err := native.Dial(t.Context(), url+path, &native.Options{Subprotocols: []string{"offered"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := resp.Header["X-Path"]; len(got) != 1 || got[0] != path || resp.Header.Get("X-Server") != "1" {
+			t.Errorf("%s is answered with %q", path, resp.Header)
+		}
+		wantStatus(t, c, native.StatusNormalClosure)
+	}
+	if len(s.Config.Header) != 1 {
+		t.Errorf("the server's own Header has become %q", s.Config.Header)
+	}
+}
+
 // What is no handshake is answered in HTTP, and no Hijacker is no panic.
 func TestNoHandshake(t *testing.T) {
 	w := httptest.NewRecorder()

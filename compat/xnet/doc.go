@@ -18,8 +18,12 @@
 //	                                           was written
 //	a panic of a handler cuts the connection   the same, with 1011, and net/http logs it
 //	Hijack fails: panic                        501, and a text that says why
-//	a server's Config is shared by its         each connection has its own
-//	connections, which overwrite it
+//	the Header of a Server's Config is one     each connection has a copy
+//	map for all connections
+//	a server's Handshake may choose a          it is not chosen
+//	subprotocol that was not offered
+//	the user in a URL is left out              it is sent as Authorization
+//	an origin is sent with its path            without (RFC 6454 6.2)
 //	a peer's unlimited message fills memory    Receive takes MaxPayloadBytes at the
 //	that is allocated as it comes              most, and memory follows what has come
 //	Write returns when the system has taken    it returns when the message is in the

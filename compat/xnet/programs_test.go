@@ -251,6 +251,17 @@ func TestProgramLimit(t *testing.T) {
 		websocket.Message.Send(ws, text)
 		receive(t, ws, want)
 	}
+	// What Receive has found too large can be read as a stream.
+	ws.MaxPayloadBytes = 5
+	websocket.Message.Send(ws, "hello")
+	var p []byte
+	if err := websocket.Message.Receive(ws, &p); err != websocket.ErrFrameTooLarge {
+		t.Fatal(err)
+	}
+	got := make([]byte, len("got hello"))
+	if _, err := io.ReadFull(ws, got); string(got) != "got hello" {
+		t.Errorf("of a message that is too large Read returns %q, %v", got, err)
+	}
 }
 
 // A client that polls: nothing within its deadline, and then something.

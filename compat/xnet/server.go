@@ -45,6 +45,7 @@ type Server struct {
 // ServeHTTP serves a request, and returns when the Handler has.
 func (s Server) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	config := s.Config
+	config.Header = s.Config.Header.Clone()
 	config.Version = ProtocolVersionHybi13
 	config.Location = location(req)
 	config.Protocol = websocket.Subprotocols(req)
@@ -63,9 +64,14 @@ func (s Server) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	opts.CheckOrigin = websocket.AnyOrigin // the Handshake has checked it, or nobody wants to
 	opts.Subprotocols = config.Protocol
 	opts.Header = without(config.Header)
-	if ws, err := websocket.Accept(w, req, opts); err == nil {
-		serve(s.Handler, newConn(&config, req, ws))
+	ws, err := websocket.Accept(w, req, opts)
+	if err != nil {
+		return
 	}
+	if ws.Subprotocol() == "" {
+		config.Protocol = nil
+	}
+	serve(s.Handler, newConn(&config, req, ws))
 }
 
 // serve runs the handler and closes the connection.
