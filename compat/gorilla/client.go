@@ -75,6 +75,9 @@ func (d *Dialer) DialContext(ctx context.Context, urlStr string, requestHeader h
 	if refusal := (*websocket.HandshakeError)(nil); errors.As(err, &refusal) {
 		return nil, resp, ErrBadHandshake
 	}
+	if network := net.Error(nil); errors.As(err, &network) { // programs look for it by an assertion
+		return nil, resp, network
+	}
 	if err != nil {
 		return nil, resp, err
 	}

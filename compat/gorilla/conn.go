@@ -177,6 +177,14 @@ func (c *Conn) timeout(op string, err error) error {
 	return &net.OpError{Op: op, Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 }
 
+// A lastTimeout is the end of a deadline after which nothing more is read, or written.
+// So it is not temporary, as that of a [net.Conn] is: whoever asks may try again.
+type lastTimeout struct{ error }
+
+func (e lastTimeout) Unwrap() error { return e.error }
+func (lastTimeout) Timeout() bool   { return true }
+func (lastTimeout) Temporary() bool { return false }
+
 // Control frames that the peer sends, and their handlers.
 
 // SetPingHandler sets the function that is called for each ping of the peer, by

@@ -215,6 +215,27 @@ func TestCheckOriginIsAlwaysAsked(t *testing.T) {
 	c.Close()
 }
 
+// Without CheckOrigin a name that leads to this machine is not taken for the server's
+// own, since any site's can; with it the program decides.
+func TestNamesOverLoopback(t *testing.T) {
+	for _, tc := range []struct {
+		u      websocket.Upgrader
+		status int
+	}{
+		{websocket.Upgrader{}, http.StatusMisdirectedRequest},
+		{websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}, http.StatusSwitchingProtocols},
+	} {
+		h := http.Header{"Host": {"site.example"}, "Origin": {"http://site.example"}}
+		c, resp, err := websocket.DefaultDialer.Dial(serve(t, &tc.u, echo), h)
+		if resp == nil || resp.StatusCode != tc.status {
+			t.Errorf("status %d is expected: %v", tc.status, err)
+		}
+		if err == nil {
+			c.Close()
+		}
+	}
+}
+
 func TestNetDialTLS(t *testing.T) {
 	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c, err := upgrader.Upgrade(w, r, nil); err == nil {

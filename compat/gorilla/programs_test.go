@@ -554,6 +554,52 @@ func TestProgramStreams(t *testing.T) {
 	}
 }
 
+// A message that was not ended is ended by the next, whatever that is.
+func TestProgramUnfinishedMessages(t *testing.T) {
+	u := websocket.Upgrader{EnableCompression: true}
+	for _, d := range []*websocket.Dialer{{}, {EnableCompression: true}} {
+		for _, compress := range []bool{true, false} {
+			c, _, err := d.Dial(serve(t, &u, func(c *websocket.Conn, _ *http.Request) {
+				c.EnableWriteCompression(compress)
+				begin := func(typ int, text string) io.Writer {
+					w, err := c.NextWriter(typ)
+					if err != nil {
+						t.Error(err)
+						return io.Discard
+					}
+					io.WriteString(w, text)
+					return w
+				}
+				first := begin(websocket.TextMessage, "first")
+				begin(websocket.TextMessage, "second")
+				if _, err := io.WriteString(first, "late"); err == nil {
+					t.Error("the first writer should be at its end")
+				}
+				c.WriteMessage(websocket.TextMessage, []byte("third"))
+				begin(websocket.PingMessage, "ping")
+				c.WriteJSON("fourth")
+				begin(websocket.TextMessage, "last")
+				if err := c.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(1000, "")); err != nil {
+					t.Error(err)
+				}
+				c.ReadMessage()
+			}), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			ping := ""
+			c.SetPingHandler(func(data string) error { ping = data; return nil })
+			for _, want := range []string{"first", "second", "third", "\"fourth\"\n", "last"} {
+				wantText(t, c, want)
+			}
+			if _, _, err := c.ReadMessage(); !websocket.IsCloseError(err, 1000) || ping != "ping" {
+				t.Errorf("in the end: %v, and the ping was %q", err, ping)
+			}
+		}
+	}
+}
+
 // One message for many.
 func TestProgramPrepared(t *testing.T) {
 	pm, err := websocket.NewPreparedMessage(websocket.TextMessage, []byte(strings.Repeat("prepared ", 200)))
@@ -736,8 +782,13 @@ func TestProgramLimits(t *testing.T) {
 			break
 		}
 	}
-	if timeout, ok := err.(net.Error); !ok || !timeout.Timeout() {
+	if timeout, ok := err.(net.Error); !ok || !timeout.Timeout() || timeout.Temporary() {
 		t.Errorf("writes to a peer that takes nothing: %v", err)
+	}
+	c.SetReadDeadline(time.Now().Add(5 * time.Millisecond))
+	_, _, err = c.ReadMessage()
+	if timeout, ok := err.(net.Error); !ok || !timeout.Timeout() || timeout.Temporary() {
+		t.Errorf("who tries again for ever after an error that is temporary must not for this one: %v", err)
 	}
 	c.SetWriteDeadline(time.Time{})
 	if err := c.WriteMessage(websocket.TextMessage, nil); err == nil {
@@ -746,8 +797,48 @@ func TestProgramLimits(t *testing.T) {
 	if err := c.WriteControl(websocket.PingMessage, make([]byte, 126), time.Time{}); err == nil {
 		t.Error("a ping of 126 bytes is too long")
 	}
+	if _, err := websocket.NewPreparedMessage(websocket.PingMessage, make([]byte, 126)); err == nil {
+		t.Error("nor can it be prepared")
+	}
 	if err := c.WriteMessage(7, nil); err == nil {
 		t.Error("there is no message of type 7")
+	}
+}
+
+// What an error of the network is, programs ask by an assertion.
+func TestProgramDialErrors(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := websocket.Dialer{HandshakeTimeout: 20 * time.Millisecond}
+	_, _, err = d.Dial("ws://"+l.Addr().String(), nil)
+	if timeout, ok := err.(net.Error); !ok || !timeout.Timeout() {
+		t.Errorf("a server that does not answer: %T %v", err, err)
+	}
+	l.Close()
+	_, _, err = d.Dial("ws://"+l.Addr().String(), nil)
+	if _, ok := err.(*net.OpError); !ok {
+		t.Errorf("nobody listens: %T %v", err, err)
+	}
+}
+
+// Many programs hand over the header that they have set already.
+func TestProgramResponseHeader(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Set-Cookie", "a=1")
+		if c, err := upgrader.Upgrade(w, r, w.Header()); err == nil {
+			c.Close()
+		}
+	}))
+	defer s.Close()
+	c, resp, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(s.URL, "http"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	if got := resp.Header["Set-Cookie"]; len(got) != 1 || got[0] != "a=1" {
+		t.Errorf("the cookies of the answer are %q", got)
 	}
 }
 

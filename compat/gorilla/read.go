@@ -73,7 +73,7 @@ func (c *Conn) readFailed(ctx context.Context, err error) error {
 	case errors.As(err, &closed):
 		err = &CloseError{int(closed.Code), closed.Reason}
 	case err == context.Cause(ctx):
-		err = c.timeout("read", err)
+		err = c.timeout("read", lastTimeout{err})
 	case errors.Is(err, websocket.ErrMessageTooBig):
 		err = ErrReadLimit
 	case errors.Is(err, io.ErrUnexpectedEOF):

@@ -3,6 +3,7 @@ package websocket
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,7 +34,9 @@ type Upgrader struct {
 
 	// CheckOrigin decides whether a request may become a connection; it is called
 	// for all of them, those without an Origin too. nil takes those without an Origin
-	// and those from the server's own.
+	// and those from the server's own, but for names that lead to a loopback address
+	// without TLS: any site's name can be made to. A program that has such a name, or
+	// a proxy without TLS before it on the same machine, decides by itself.
 	CheckOrigin func(r *http.Request) bool
 
 	// EnableCompression agrees to permessage-deflate if the client offers it
@@ -54,6 +57,11 @@ func (u *Upgrader) Upgrade(w http.ResponseWriter, r *http.Request, responseHeade
 		opts.CheckOrigin = websocket.AnyOrigin
 	}
 	opts.Header, opts.Subprotocols = splitProtocols(responseHeader, u.Subprotocols)
+	for name, values := range w.Header() {
+		if slices.Equal(values, opts.Header[name]) { // many hand over w.Header() itself
+			delete(opts.Header, name)
+		}
+	}
 	reply := w
 	if u.Error != nil {
 		reply = unanswered{w, w.Header().Clone()}

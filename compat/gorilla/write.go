@@ -18,6 +18,7 @@ import (
 
 var (
 	errBadMessageType = errors.New("websocket: the message type is none that can be written")
+	errLongControl    = errors.New("websocket: a control frame has at most 125 bytes of data")
 	errWriterClosed   = errors.New("websocket: this message was ended, by Close or by the next one")
 )
 
@@ -30,17 +31,20 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 }
 
 // WriteMessage sends a message, or a control frame if messageType is one of those. It
-// ends a message that NextWriter has begun. The data is the caller's again when it
-// returns.
+// ends a message that NextWriter has begun; pings and pongs pass it. The data is the
+// caller's again when it returns.
 func (c *Conn) WriteMessage(messageType int, data []byte) error {
 	ctx := c.writeEnd.Context()
-	if isControl(messageType) {
+	if messageType == PingMessage || messageType == PongMessage {
 		return c.writeControl(ctx, messageType, data)
 	}
 	return c.write(ctx, func() error { return c.send(ctx, messageType, data) })
 }
 
 func (c *Conn) send(ctx context.Context, messageType int, data []byte) error {
+	if messageType == CloseMessage {
+		return bridge.WriteControl(ctx, c.ws, CloseMessage, data)
+	}
 	if err := checkData(messageType); err != nil {
 		return err
 	}
@@ -53,6 +57,15 @@ func (c *Conn) send(ctx context.Context, messageType int, data []byte) error {
 func checkData(messageType int) error {
 	if messageType != TextMessage && messageType != BinaryMessage {
 		return errBadMessageType
+	}
+	return nil
+}
+
+// checkControl: RFC 6455 5.5 "All control frames MUST have a payload length of 125
+// bytes or less".
+func checkControl(data []byte) error {
+	if len(data) > 125 {
+		return errLongControl
 	}
 	return nil
 }
@@ -91,7 +104,7 @@ func (c *Conn) wrote(ctx context.Context, err error) error {
 	case errors.As(err, &closed), err != net.ErrClosed && errors.Is(err, net.ErrClosed):
 		return ErrCloseSent
 	case err == context.Cause(ctx):
-		err = c.timeout("write", err)
+		err = c.timeout("write", lastTimeout{err})
 		c.writeErr.CompareAndSwap(nil, &err)
 	}
 	return err
@@ -141,23 +154,28 @@ func (c *Conn) NextWriter(messageType int) (io.WriteCloser, error) {
 	if err := c.writeError(); err != nil {
 		return nil, err
 	}
-	if isControl(messageType) || c.deflate && c.plain.Load() {
-		if !isControl(messageType) && checkData(messageType) != nil {
-			return nil, errBadMessageType
-		}
+	w, err := c.newWriter(messageType)
+	if err != nil {
+		return nil, err
+	}
+	c.writer = &messageWriter{c, w}
+	c.open.Store(true)
+	return c.writer, nil
+}
+
+func (c *Conn) newWriter(messageType int) (io.WriteCloser, error) {
+	if isControl(messageType) {
 		return &wholeWriter{c: c, messageType: messageType}, nil
 	}
 	if err := checkData(messageType); err != nil {
 		return nil, err
 	}
+	if c.deflate && c.plain.Load() {
+		return &wholeWriter{c: c, messageType: messageType}, nil
+	}
 	ctx := c.writeEnd.Context()
 	w, err := c.ws.NextWriter(ctx, websocket.MessageType(messageType))
-	if err != nil {
-		return nil, c.wrote(ctx, err)
-	}
-	c.writer = &messageWriter{c, w}
-	c.open.Store(true)
-	return c.writer, nil
+	return w, c.wrote(ctx, err)
 }
 
 // endWriter ends the message that is open, if one is. Called with writing held.
@@ -180,6 +198,9 @@ type messageWriter struct {
 // context makes the write deadline, as it is now, that of the next write.
 func (m *messageWriter) context() context.Context {
 	ctx := m.c.writeEnd.Context()
+	if w, ok := m.w.(*wholeWriter); ok {
+		w.ctx = ctx
+	}
 	bridge.SetContext(m.w, ctx)
 	return ctx
 }
@@ -208,25 +229,24 @@ func (m *messageWriter) Close() error {
 // is not to be compressed.
 type wholeWriter struct {
 	c           *Conn
+	ctx         context.Context // of Close
 	messageType int
 	data        []byte
-	closed      bool
 }
 
 func (w *wholeWriter) Write(p []byte) (int, error) {
-	if w.closed {
-		return 0, errWriterClosed
-	}
 	w.data = append(w.data, p...)
 	return len(p), nil
 }
 
 func (w *wholeWriter) Close() error {
-	if w.closed {
-		return errWriterClosed
+	if err := w.c.writeError(); err != nil {
+		return err
 	}
-	w.closed = true
-	return w.c.WriteMessage(w.messageType, w.data)
+	if isControl(w.messageType) {
+		return bridge.WriteControl(w.ctx, w.c.ws, byte(w.messageType), w.data)
+	}
+	return w.c.ws.WriteUncompressed(w.ctx, websocket.MessageType(w.messageType), w.data)
 }
 
 // WriteJSON sends v in JSON, with a line feed behind it, as a text message; see
@@ -254,14 +274,17 @@ type PreparedMessage struct {
 
 // NewPreparedMessage prepares a message or a control frame. It copies data.
 func NewPreparedMessage(messageType int, data []byte) (*PreparedMessage, error) {
-	m := &PreparedMessage{messageType: messageType, data: bytes.Clone(data)}
-	if isControl(messageType) {
-		return m, nil
+	err, control := checkData(messageType), isControl(messageType)
+	if control {
+		err = checkControl(data)
 	}
-	if err := checkData(messageType); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	m.whole = websocket.NewPreparedMessage(websocket.MessageType(messageType), m.data)
+	m := &PreparedMessage{messageType: messageType, data: bytes.Clone(data)}
+	if !control {
+		m.whole = websocket.NewPreparedMessage(websocket.MessageType(messageType), m.data)
+	}
 	return m, nil
 }
 
