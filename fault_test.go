@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -85,7 +86,15 @@ var errFault = errors.New("an injected fault")
 type fault struct {
 	name string
 	err  error
-	stay bool // all operations of that name fail from then on
+	stay bool             // all operations of that name fail from then on
+	wire func(m *memConn) // what happens to the network before it, in place of its failing
+	or   error            // how the connection may end as well
+	late time.Duration    // how much later it may end than by an error
+}
+
+// brings reports whether err is what f leads to.
+func (f fault) brings(err error) bool {
+	return errors.Is(err, f.err) || f.or != nil && errors.Is(err, f.or)
 }
 
 // A faultyWire is what is between a connection and the operations that fail.
@@ -96,16 +105,23 @@ type faultyWire struct {
 	o      *Compression
 }
 
-// Whichever operation on the net.Conn fails, and however: no panic, no hang, every
+// Whichever operation on the net.Conn fails, and however, or the network at that
+// moment: no panic, no hang, every
 // call returns the right error, and in the end the socket is closed and nothing is
 // left behind: no goroutine and no timer, which the bubble would not end with, and no
 // buffer of the pools.
 func TestFaults(t *testing.T) {
 	faults := []fault{
-		{"an error", errFault, false},
-		{"an error that stays", errFault, true},
-		{"a timeout", os.ErrDeadlineExceeded, false},
-		{"a short write", io.ErrShortWrite, false},
+		{name: "an error", err: errFault},
+		{name: "an error that stays", err: errFault, stay: true},
+		{name: "a timeout", err: os.ErrDeadlineExceeded},
+		{name: "a short write", err: io.ErrShortWrite},
+		{name: "a reset", err: syscall.ECONNRESET,
+			wire: func(m *memConn) { m.In.Reset() }},
+		{name: "the end of what comes", err: io.ErrUnexpectedEOF,
+			wire: func(m *memConn) { m.In.Update(func() { m.In.Fin = true }) }},
+		{name: "a stall", err: os.ErrDeadlineExceeded, or: context.DeadlineExceeded, late: 2 * defaultWriteTimeout,
+			wire: func(m *memConn) { m.Out.Update(func() { m.Out.Room = 0 }) }}, // the peer's answer may be what does not come
 	}
 	wires := []faultyWire{
 		{"a socket", true, false, nil},
@@ -118,6 +134,9 @@ func TestFaults(t *testing.T) {
 	for _, r := range bothRoles {
 		for _, w := range wires {
 			for _, f := range faults {
+				if f.wire != nil && w.o != nil {
+					continue // the network knows nothing of compression
+				}
 				t.Run(fmt.Sprintf("%v, %s, %s", r, w.name, f.name), func(t *testing.T) {
 					for k := 1; w.failAt(t, r, k, f); k++ {
 						if k == 1000 {
@@ -133,6 +152,7 @@ func TestFaults(t *testing.T) {
 // A failing counts operations, and fails one of them.
 type failing struct {
 	fault
+	mine   *memConn
 	at     int64
 	n      atomic.Int64
 	failed atomic.Value // the name of the operation that has failed
@@ -141,6 +161,10 @@ type failing struct {
 func (f *failing) do(op string) error {
 	if f.n.Add(1) == f.at {
 		f.failed.Store(op)
+		if f.wire != nil {
+			f.wire(f.mine)
+			return nil
+		}
 		return f.err
 	}
 	if f.stay && f.failed.Load() == op {
@@ -168,7 +192,7 @@ func (w faultyWire) failAt(t *testing.T, r role, k int, f fault) (reached bool) 
 		} else if w.tls {
 			peer, nc = overTLS(t, far, mine)
 		}
-		mine.Fault = failing.do
+		failing.mine, mine.Fault = mine, failing.do
 		c := withDeflate(newConn(nc, r, nil, "", nil), w.o)
 		if w.socket {
 			c.t = memSocket{mine}
@@ -185,7 +209,7 @@ func (w faultyWire) failAt(t *testing.T, r role, k int, f fault) (reached bool) 
 		time.Sleep(time.Second + time.Millisecond) // what is left has a second
 		synctest.Wait()
 		reached = failing.op() != ""
-		if d := time.Since(start); d > 15*time.Second {
+		if d := time.Since(start); d > 15*time.Second+f.late {
 			t.Errorf("operation %d (%s) failed, and the connection took %v to end", k, failing.op(), d)
 		}
 		if !mine.IsClosed() {
@@ -207,13 +231,13 @@ func (f *failing) judge(t *testing.T, c *Conn, errs map[string]error) {
 	t.Helper()
 	var closed *CloseError
 	end := c.cause()
-	byFault := errors.Is(end, f.err)
+	byFault := f.brings(end)
 	if !byFault && (!errors.As(end, &closed) || closed.Code != StatusNormalClosure) {
 		t.Errorf("operation %d (%s) failed, and the connection ended with %v", f.at, f.op(), end)
 	}
 	for call, err := range errs {
 		switch {
-		case err == nil, byFault && errors.Is(err, f.err), errors.Is(err, net.ErrClosed), !byFault && errors.As(err, &closed):
+		case err == nil, byFault && f.brings(err), errors.Is(err, net.ErrClosed), !byFault && errors.As(err, &closed):
 		default:
 			t.Errorf("operation %d (%s) failed, the connection ended with %v, and %s returns %v", f.at, f.op(), end, call, err)
 		}

@@ -42,8 +42,9 @@ type Options struct {
 
 	// WriteTimeout is for how long a peer may take nothing of what is waiting for
 	// it before it counts as gone and the connection fails. A slow peer that takes
-	// something now and then is not gone. 0 stands for 10 s, a negative duration
-	// for no limit.
+	// something now and then is not gone; and since nobody tells when it has taken the
+	// last byte, it may be twice as long until one is found to be. 0 stands for 10 s, a
+	// negative duration for no limit.
 	WriteTimeout time.Duration
 
 	// WriteQueue is how many bytes may wait for a slow peer before writers have to
