@@ -191,8 +191,10 @@ func FuzzPieces(f *testing.F) {
 // bounded by it, and no goroutine is left.
 func FuzzConn(f *testing.F) {
 	for _, in := range fuzzFrames() {
-		f.Add(in, []byte{1}, byte(0))
-		f.Add(in, []byte{1}, byte(0xf8))
+		for _, r := range bothRoles {
+			f.Add(in, []byte{1}, byte(r))
+			f.Add(in, []byte{1}, 0xf8|byte(r))
+		}
 	}
 	f.Fuzz(func(t *testing.T, in, sizes []byte, o byte) {
 		const limit = 4 << 10
@@ -200,7 +202,7 @@ func FuzzConn(f *testing.F) {
 		var m0, m1 runtime.MemStats
 		runtime.ReadMemStats(&m0)
 		tape := newTape(in, sizes)
-		c := withDeflate(newConn(tape, server, &Options{ReadLimit: limit}, "", nil), fuzzCompression(o))
+		c := withDeflate(newConn(tape, role(o&1), &Options{ReadLimit: limit}, "", nil), fuzzCompression(o))
 		var err error
 		read := 0
 		for err == nil {

@@ -552,6 +552,16 @@ func TestGroupOnSlow(t *testing.T) {
 			t.Errorf("OnSlow should be called for each of %d, and is called %d times", len(slow), calls.Load())
 		}
 	})
+	g := Group{OnSlow: func(*Conn, int) { panic("boom") }}
+	g.slow = []*member{{g: &g, missed: 1}}
+	panicked := func() (reason any) {
+		defer func() { reason = recover() }()
+		g.tell()
+		return nil
+	}()
+	if panicked != "boom" || g.Len() != 0 { // Len takes the lock
+		t.Errorf("a panic in OnSlow should end the program as that, and does as %v", panicked)
+	}
 }
 
 // A function that ends its goroutine, as t.FailNow does, ends nothing else.

@@ -690,6 +690,23 @@ func TestServerAdmit(t *testing.T) {
 			t.Error("Admit should not be asked")
 		}
 	})
+	bubble(t, "a panic", func(t *testing.T) {
+		for name, server := range map[string]*Server{
+			"Admit":       {Admit: func(*http.Request) error { panic("boom") }},
+			"CheckOrigin": {Options: Options{CheckOrigin: func(*http.Request) bool { panic("boom") }}},
+		} {
+			server.MaxConns = 1
+			s := newSite(t, server)
+			for i := range 3 { // it takes no place
+				p := s.connect(1 << 20)
+				p.write([]byte(handshake("Origin: http://example.com")))
+				p.wantEOF("net/http ends the connection of a handler that panics")
+				if log := s.logged(); strings.Count(log, "serving memory: boom") != i+1 {
+					t.Errorf("a panic in %s should be logged each time, and the log is %s", name, log)
+				}
+			}
+		}
+	})
 	if got := server.Stats().Refused; got["admit"] != 6 || got["origin"] != 1 || got["handshake"] != 1 {
 		t.Errorf("refusals should be counted by reason: %v", got)
 	}
