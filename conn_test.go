@@ -407,6 +407,39 @@ func TestShutdownWhileReading(t *testing.T) {
 	}
 }
 
+// A reader that a Shutdown finds at work has a second for each next read. Who takes
+// longer reads no more, and the Shutdown goes on without him.
+func TestShutdownWhenReaderStops(t *testing.T) {
+	onBoth(t, nil, func(t *testing.T, g *rig) {
+		wantText := func(want string) {
+			t.Helper()
+			wantRead(t, "the reader", g.c, MessageText, want)
+		}
+		first := inBackground(func() error { _, _, err := g.c.ReadMessage(bg); return err })
+		synctest.Wait()
+		shut := inBackground(func() error { return g.c.Shutdown(bg, 1000, "") })
+		g.wantClose("Shutdown", 1000)
+		g.send(textF("one"), textF("two"), textF("three"), textF("four"), closeF(1000, ""))
+		if err := <-first; err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range []string{"two", "three"} {
+			time.Sleep(time.Second - time.Millisecond)
+			wantText(text)
+		}
+		g.far.CloseWrite()
+		d := took(func() {
+			if err := <-shut; err != nil {
+				t.Error(err)
+			}
+		})
+		if d != time.Second {
+			t.Errorf("the reader has a second, and Shutdown goes on after %v", d)
+		}
+		wantCloseError(t, "a read that comes too late", readErr(g.c), 1000)
+	})
+}
+
 // Shutdown with the context of a request, which ends with the connection.
 func TestShutdownWithRequestContext(t *testing.T) {
 	for _, derived := range []bool{false, true} {

@@ -13,8 +13,9 @@
 //
 // What is sent are messages, text in UTF-8 or binary ([MessageType]).
 // [Conn.ReadMessage] and [Conn.AppendMessage] read one whole, [Conn.NextReader] in
-// pieces; [Conn.Messages] is a loop over all that come. [Conn.WriteMessage],
-// [Conn.WriteText] and [Conn.NextWriter] write one. [Conn.ReadJSON] and
+// pieces; [Conn.Messages] is a loop over all that come, each a [Message].
+// [Conn.WriteMessage], [Conn.WriteText] and [Conn.NextWriter] write one; what is written
+// is queued, as [Conn.Buffered] tells and [Conn.Flush] waits for. [Conn.ReadJSON] and
 // [Conn.WriteJSON] are for messages in JSON, and [Stream] makes a net.Conn of a
 // connection, for protocols that know no messages. A [PreparedMessage] is framed once
 // for many connections. Any number of goroutines may write; one at a time may read.
@@ -23,12 +24,13 @@
 // byte, loses nothing: the next goes on where it stopped.
 //
 // Messages are compressed if [Options] say so and the peer does too: see
-// [Compression], and [Conn.WriteUncompressed] for secrets.
+// [Compression], [CompressionLevel], and [Conn.WriteUncompressed] for secrets.
 //
 // # Broadcast
 //
 // A [Group] is a set of connections that are sent the same messages. It decides what
-// becomes of members that read too slowly ([SlowPolicy]), and forgets those that end.
+// becomes of members that read too slowly ([SlowPolicy]), counts what they have missed
+// ([GroupStats]), and forgets those that end.
 // The directory examples/cluster lets groups on several machines hear each other.
 //
 // # Tests
@@ -40,7 +42,7 @@
 //
 //   - Read, so that pings are answered and the peer's close is noticed. Who only
 //     writes calls [Conn.CloseRead]. A peer that has vanished is noticed anyhow:
-//     see Options.KeepAlive.
+//     see Options.KeepAlive. [Conn.Ping] asks it at once, and waits for the answer.
 //   - Close: [Conn.Shutdown] makes the closing handshake, [Conn.Close] does not
 //     wait for the peer. A Handler's return does it too.
 //   - Take care whose pages may connect: see Options.CheckOrigin, [AllowOrigins] and
@@ -58,8 +60,9 @@
 // # Operation
 //
 // A [Server] limits ([Server.MaxConns]), refuses ([Server.Admit]), logs and counts
-// ([Server.Stats]) its connections, and shuts them down ([Server.Shutdown]); of a
-// single one [Conn.Stats] tells. [http.Server.Shutdown] closes all connections that
+// ([Server.Stats], a [ServerStats]) its connections, and shuts them down
+// ([Server.Shutdown]); of a single one [Conn.Stats] tells, in [Stats]. Both count
+// [Traffic] each way. [http.Server.Shutdown] closes all connections that
 // have come through it, with [StatusGoingAway].
 //
 // # From other libraries

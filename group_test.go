@@ -655,6 +655,37 @@ func TestGroupLetsWritersIn(t *testing.T) {
 	}
 }
 
+// So does a Ping, also where the queue of the connection is short.
+func TestGroupLetsPingsIn(t *testing.T) {
+	onMembers(t, &Options{WriteQueue: 1000}, func(t *testing.T, r *rig) {
+		g := Group{Slow: SlowDropOldest}
+		g.Add(r.c)
+		r.mine.Out.Update(func() { r.mine.Out.Room = 1000 })
+		var pinged <-chan error
+		for i := range 1000 {
+			for range 2 {
+				cast(t, &g, numbered(i))
+				synctest.Wait()
+			}
+			if i == 200 {
+				pinged = startPing(bg, r.c)
+			}
+			f, err := r.readFrame()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f.op == OpPing {
+				r.send(pongF(f.payload))
+				if err := <-pinged; err != nil {
+					t.Error(err)
+				}
+				return
+			}
+		}
+		t.Error("a Ping waits while 800 messages of the group are sent")
+	})
+}
+
 // The order is the same for every member, whatever its kind and pace.
 func TestGroupOrder(t *testing.T) {
 	const senders, each = 4, 200

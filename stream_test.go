@@ -216,6 +216,70 @@ func TestStreamWriteDeadline(t *testing.T) {
 	})
 }
 
+// What is copied each way arrives whole, whoever sets which deadlines meanwhile.
+func TestStreamDeadlinesWhileBlocked(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		a, b := newMemPipe(5000)
+		b.Out.Update(func() { b.Out.Room, b.Out.Chunk = 3000, 777 })
+		ends := []net.Conn{
+			Stream(newConn(a, server, forever, "", nil), MessageBinary),
+			Stream(newConn(b, client, forever, "", nil), MessageBinary),
+		}
+		want := pattern(1 << 20)
+		var copying sync.WaitGroup
+		done := make(chan struct{})
+		for _, s := range ends {
+			copying.Go(func() {
+				for rest := []byte(want); len(rest) > 0; {
+					n, err := s.Write(rest)
+					if rest = rest[n:]; err != nil && !isTimeout(err) {
+						t.Errorf("Write: %v", err)
+						return
+					}
+					time.Sleep(time.Microsecond)
+				}
+			})
+			copying.Go(func() {
+				var got []byte
+				for buf := make([]byte, 1000); len(got) < len(want); {
+					n, err := s.Read(buf)
+					if got = append(got, buf[:n]...); err != nil && !isTimeout(err) {
+						t.Errorf("Read: %v", err)
+						return
+					} else if err != nil {
+						time.Sleep(time.Microsecond)
+					}
+				}
+				if string(got) != want {
+					t.Error("what arrives is not what was sent")
+				}
+			})
+			go func() {
+				for i := 0; !isClosed(done); i++ {
+					s.SetReadDeadline(time.Now().Add(time.Duration(i%7-3) * time.Microsecond))
+					s.SetWriteDeadline(time.Now().Add(time.Duration(i%5-2) * time.Microsecond))
+					time.Sleep(time.Microsecond)
+					s.SetDeadline(time.Time{})
+					time.Sleep(3 * time.Microsecond)
+				}
+			}()
+		}
+		copying.Wait()
+		close(done)
+		copied := inBackground(func() []byte { p, _ := io.ReadAll(ends[1]); return p })
+		ends[0].SetDeadline(time.Time{})
+		time.Sleep(time.Millisecond)
+		ends[1].SetDeadline(time.Time{})
+		ends[0].Write([]byte("the last"))
+		if err := ends[0].Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+		if p := <-copied; string(p) != "the last" {
+			t.Errorf("a copy should end with the stream, after %q, and has %q", "the last", p)
+		}
+	})
+}
+
 // Close makes the closing handshake, and ends all calls.
 func TestStreamClose(t *testing.T) {
 	onBoth(t, forever, func(t *testing.T, g *rig) {

@@ -111,13 +111,16 @@ func (n *node) hear(url string) {
 	n.room.Broadcast(websocket.MessageText, list)
 }
 
-// enter makes c a member and tells it of the nodes, for which it does not wait: nothing
-// else is on its way to c.
+// enter tells c of the nodes and makes it a member. It does not wait for c, to which
+// nothing else is on its way yet.
 func (n *node) enter(ctx context.Context, c *websocket.Conn) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if err := c.WriteJSON(ctx, nodeList{n.nodes, n.url}); err != nil {
+		return err
+	}
 	n.room.Add(c)
-	return c.WriteJSON(ctx, nodeList{n.nodes, n.url})
+	return nil
 }
 
 // knowsOrigin reports whether a request is from a page of another node. That node may
