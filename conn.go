@@ -190,8 +190,8 @@ func (c *Conn) Shutdown(ctx context.Context, code StatusCode, reason string) err
 	if err := checkClose(code, reason); err != nil {
 		return err
 	}
+	c.in.hurry() // before the peer can answer, or a reader at work might not be seen
 	c.sendClose(code, reason)
-	c.in.hurry()
 	c.nudgePump()
 	ctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
 	defer cancel()
