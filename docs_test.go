@@ -293,6 +293,107 @@ func TestInternalsTellOfEveryLock(t *testing.T) {
 	}
 }
 
+// identifiers returns every name that the code of this module uses.
+func identifiers(t *testing.T) map[string]bool {
+	names := make(map[string]bool)
+	for _, pattern := range []string{"*.go", "internal/deflate/*.go"} {
+		files, _ := filepath.Glob(pattern)
+		for _, name := range files {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(f, func(node ast.Node) bool {
+				if id, ok := node.(*ast.Ident); ok {
+					names[id.Name] = true
+				}
+				return true
+			})
+		}
+	}
+	return names
+}
+
+// codeSpans returns what a text has between backquotes.
+func codeSpans(text string) (spans []string) {
+	for i, part := range strings.Split(text, "`") {
+		if i%2 == 1 {
+			spans = append(spans, part)
+		}
+	}
+	return spans
+}
+
+// unknown returns a name in a span, such as "Conn.Close", that the code has not, or "".
+func unknown(names map[string]bool, span string) string {
+	for name := range strings.SplitSeq(strings.TrimPrefix(span, "*"), ".") {
+		if !names[name] {
+			return name
+		}
+	}
+	return ""
+}
+
+// Every name in docs/internals.md is one of the code.
+func TestInternalsNamesExist(t *testing.T) {
+	text, err := os.ReadFile("docs/internals.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, spans := identifiers(t), codeSpans(string(text))
+	for _, span := range spans {
+		if name := unknown(names, span); name != "" {
+			t.Errorf("there is no %s in the code, as in `%s`", name, span)
+		}
+	}
+	if len(spans) < 50 {
+		t.Errorf("%d names are too few to be all", len(spans))
+	}
+}
+
+// What the tables of docs/migration.md advise is there, and compiles.
+func TestMigrationTables(t *testing.T) {
+	needGo(t)
+	text, err := os.ReadFile("docs/migration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const given = "var (opts *websocket.Options; h websocket.Handler; header http.Header; text, url string; " +
+		"bytes, buf []byte; n int64; closed *websocket.CloseError); _, _, _, _, _, _, _, _, _ = opts, h, header, text, url, bytes, buf, n, closed\n"
+	names, calls := identifiers(t), 0
+	for line := range strings.Lines(string(text)) {
+		columns := strings.Split(line, " | ")
+		if len(columns) != 2 {
+			continue
+		}
+		for _, span := range codeSpans(columns[1]) {
+			if !strings.ContainsAny(span, "(&=") {
+				if name := unknown(names, span); name != "" {
+					t.Errorf("there is no %s, as in `%s`", name, span)
+				}
+				continue
+			}
+			calls++
+			var failed error
+			for _, head := range []string{"", "_ = ", "_ = websocket."} {
+				code := given + head + strings.ReplaceAll(span, "{ ... }", "{}") + "\n"
+				if failed = (block{"docs/migration.md", code}).check(); failed == nil {
+					break
+				}
+			}
+			if failed != nil {
+				t.Errorf("`%s` does not compile: %v", span, failed)
+			}
+		}
+	}
+	if calls < 20 {
+		t.Errorf("%d calls are too few to be all", calls)
+	}
+}
+
 // undocumented are methods whose meaning is that of the interface they are for.
 var undocumented = []string{"Error", "Unwrap", "String"}
 

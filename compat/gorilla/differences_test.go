@@ -180,6 +180,18 @@ func TestCloseHandler(t *testing.T) {
 	}
 }
 
+func TestServerIsShutDown(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		upgrader.Upgrade(w, r, nil)
+	}))
+	defer s.Close()
+	c := dial(t, "ws"+strings.TrimPrefix(s.URL, "http"))
+	s.Config.Shutdown(t.Context())
+	if _, _, err := c.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseGoingAway) {
+		t.Errorf("behind the server's shutdown: %v", err)
+	}
+}
+
 func TestProtocolIsEnforced(t *testing.T) {
 	c := dial(t, serve(t, &upgrader, echo))
 	c.WriteMessage(websocket.TextMessage, []byte("\xff"))

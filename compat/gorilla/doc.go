@@ -22,6 +22,8 @@
 //	the peer without an answer                 5.5.1 asks for, after the handler
 //	text that is not UTF-8 is passed on        the connection fails with 1007 (8.1)
 //	a Close frame with any status is sent      one that must not be sent is an error
+//	http.Server.Shutdown leaves connections    it closes them with 1001
+//	alone
 //	a compressed message is bounded by its     by its real size
 //	size on the wire (SetReadLimit)
 //	IsCloseError looks at the error itself     it looks through wrapped errors

@@ -16,6 +16,8 @@
 //	answered without a length                  wrong, in words (4.2.2)
 //	a handler's return cuts the connection     it is closed with 1000, after what
 //	                                           was written
+//	http.Server.Shutdown leaves connections    it closes them with 1001
+//	alone
 //	a panic of a handler cuts the connection   the same, with 1011, and net/http logs it
 //	Hijack fails: panic                        501, and a text that says why
 //	the Header of a Server's Config is one     each connection has a copy
