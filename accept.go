@@ -188,7 +188,7 @@ func send(nc net.Conn, response []byte, opts *Options) error {
 	if timeout < 0 {
 		timeout = defaultWriteTimeout
 	}
-	if err := nc.SetDeadline(time.Now().Add(timeout)); err != nil {
+	if err := nc.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
 		return err
 	}
 	if _, err := nc.Write(response); err != nil {

@@ -309,6 +309,11 @@ func (r *recorder) SetDeadline(d time.Time) error {
 	return r.Conn.SetDeadline(d)
 }
 
+func (r *recorder) SetWriteDeadline(d time.Time) error {
+	r.calls = append(r.calls, "SetWriteDeadline")
+	return r.Conn.SetWriteDeadline(d)
+}
+
 func TestAcceptWritesOnce(t *testing.T) {
 	ours, theirs := net.Pipe()
 	go io.Copy(io.Discard, theirs)
@@ -321,7 +326,7 @@ func TestAcceptWritesOnce(t *testing.T) {
 	if err := send(rec, response, new(Options)); err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"SetDeadline", "Write", "clear deadline"}; !reflect.DeepEqual(rec.calls, want) {
+	if want := []string{"SetWriteDeadline", "Write", "clear deadline"}; !reflect.DeepEqual(rec.calls, want) {
 		t.Errorf("server should write the 101 in one bounded call, but the calls are %q", rec.calls)
 	}
 }

@@ -279,15 +279,32 @@ func (c *Conn) lost(err error) error {
 	if end := c.in.end(lost); end != lost {
 		return end
 	}
-	c.out.mu.Lock()
-	c.out.eof = err == io.ErrUnexpectedEOF
-	if !c.out.eof {
+	w := &c.out
+	w.mu.Lock()
+	w.eof = err == io.ErrUnexpectedEOF
+	if !w.eof {
 		c.breakOff(lost)
 	}
-	c.out.refuse(lost)
+	w.refuse(lost)
+	if w.eof && w.idle() && w.endBy.IsZero() && c.traits.tries {
+		c.endNow(lost)
+		return lost
+	}
 	c.beginEnd(lost)
-	c.out.mu.Unlock()
+	w.mu.Unlock()
 	return lost
+}
+
+// endNow ends a connection for which nothing is left to do but to close its socket,
+// in the goroutine of the reader. Called with the reader role and out.mu held;
+// returns without the latter.
+func (c *Conn) endNow(cause error) {
+	c.noteEnd(cause)
+	c.out.mu.Unlock()
+	c.nc.Close()
+	c.publish()
+	c.in.watch.off()
+	c.noteClosed()
 }
 
 // receivedClose takes the peer's Close frame, answers it if it is not itself the
@@ -324,13 +341,18 @@ func (c *Conn) beginEnd(cause error) {
 	if !w.endBy.IsZero() {
 		return
 	}
-	w.endBy = time.Now().Add(lingerTimeout)
-	w.stopKeepAlive()
+	c.noteEnd(cause)
 	if w.role != nobody {
 		c.armWrite() // who is in the middle of a write has until then
 	}
-	c.over(cause)
 	go c.finish(w.endBy)
+}
+
+// noteEnd takes note that the end of the connection has begun. Called with out.mu held.
+func (c *Conn) noteEnd(cause error) {
+	c.out.endBy = time.Now().Add(lingerTimeout)
+	c.out.stopKeepAlive()
+	c.over(cause)
 }
 
 // finish lets what is queued leave, tells the peer by TCP's means that no more
@@ -367,7 +389,12 @@ func (c *Conn) finish(by time.Time) {
 	}
 	c.in.release()
 	c.in.watch.off()
+	c.noteClosed()
+}
 
+// noteClosed takes note that the socket is closed.
+func (c *Conn) noteClosed() {
+	w := &c.out
 	w.mu.Lock()
 	w.gone = true
 	if w.role == nobody {

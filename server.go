@@ -50,15 +50,25 @@ func (h Handler) serve(c *Conn, r *http.Request, s *Server) {
 		if code == StatusInternalError {
 			s.logPanic(hs, c, recover())
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), handlerShutdownTimeout)
-		defer cancel()
-		c.Shutdown(ctx, code, "")
+		c.shutdownAfter(code)
 		if s != nil {
 			s.remove(c)
 		}
 	}()
 	h(c, r.WithContext(&requestContext{r.Context(), c}))
 	code = StatusNormalClosure
+}
+
+// shutdownAfter shuts c down after its function has returned. Mostly it has ended by
+// then, and there is only its socket to wait for.
+func (c *Conn) shutdownAfter(code StatusCode) {
+	if c.cause() != nil {
+		c.gone()
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), handlerShutdownTimeout)
+	defer cancel()
+	c.Shutdown(ctx, code, "")
 }
 
 // logPanic logs a panic, if there is no Logger where net/http would have.
