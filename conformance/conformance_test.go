@@ -26,31 +26,50 @@ var tested = verdict{patience: 10 * time.Second, requireCompression: true}
 var compression = &websocket.Compression{ServerContextTakeover: true, ClientContextTakeover: true}
 
 func TestServer(t *testing.T) {
+	check(t, server, askServer(t, selection(), compression, tested))
+}
+
+func TestClient(t *testing.T) {
+	check(t, client, askClient(t, selection(), compression, tested))
+}
+
+// TestWithoutCompression is the library as it is by default: it declines what is offered, and refuses what it has not asked for.
+func TestWithoutCompression(t *testing.T) {
+	const run = "3,11,13.10"
+	terms := verdict{patience: tested.patience}
+	check(t, server, askServer(t, run, nil, terms))
+	check(t, client, askClient(t, run, nil, terms))
+}
+
+// askServer puts cases to the library's server.
+func askServer(t *testing.T, run string, c *websocket.Compression, v verdict) []result {
 	srv := httptest.NewServer(&websocket.Server{
-		Options: websocket.Options{ReadLimit: echoLimit, Compression: compression},
+		Options: websocket.Options{ReadLimit: echoLimit, Compression: c},
 		Handler: func(c *websocket.Conn, _ *http.Request) { echo(context.Background(), c) },
 	})
 	defer srv.Close()
 	address := "ws" + strings.TrimPrefix(srv.URL, "http") + "/"
-	results, err := testServer(address, selectCases(server, selection()), tested, 8)
+	results, err := testServer(address, selectCases(server, run), v, 8)
 	if err != nil {
 		t.Fatal(err)
 	}
-	check(t, server, results)
+	return results
 }
 
-func TestClient(t *testing.T) {
+// askClient puts cases to the library's client.
+func askClient(t *testing.T, run string, c *websocket.Compression, v verdict) []result {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	cases := newClientTest(selectCases(client, selection()), tested)
+	cases := newClientTest(selectCases(client, run), v)
 	go cases.serve(l)
-	if err := runClient("ws://"+l.Addr().String(), 8); err != nil {
+	opts := &websocket.Options{ReadLimit: echoLimit, Compression: c}
+	if err := runClient("ws://"+l.Addr().String(), opts, 8); err != nil {
 		t.Fatal(err)
 	}
-	check(t, client, cases.wait())
+	return cases.wait()
 }
 
 // selection is all cases; with -short and under the race detector, where large sizes and much compression are slow, those
@@ -96,13 +115,13 @@ func echo(ctx context.Context, c *websocket.Conn) {
 }
 
 // runClient asks a suite that listens at an address for its cases, and runs them, some at the same time.
-func runClient(address string, parallel int) error {
+func runClient(address string, opts *websocket.Options, parallel int) error {
 	n, err := caseCount(address)
 	if err != nil {
 		return err
 	}
-	inParallel(n, parallel, func(i int) { echoOnce(fmt.Sprintf("%s/runCase?case=%d", address, i+1)) })
-	echoOnce(address + "/updateReports")
+	inParallel(n, parallel, func(i int) { echoOnce(fmt.Sprintf("%s/runCase?case=%d", address, i+1), opts) })
+	echoOnce(address+"/updateReports", opts)
 	return nil
 }
 
@@ -120,10 +139,10 @@ func caseCount(address string) (int, error) {
 }
 
 // echoOnce runs one case. That it does not connect is what some cases want: the suite judges.
-func echoOnce(address string) {
+func echoOnce(address string, opts *websocket.Options) {
 	ctx, cancel := context.WithTimeout(context.Background(), maxCase)
 	defer cancel()
-	c, _, err := websocket.Dial(ctx, address, &websocket.Options{ReadLimit: echoLimit, Compression: compression})
+	c, _, err := websocket.Dial(ctx, address, opts)
 	if err != nil {
 		return
 	}
