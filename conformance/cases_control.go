@@ -115,6 +115,7 @@ func closingHandshakeCases() []testCase {
 			steps: steps(send(text("Hello").until(3)), abandons)},
 		{section: "7.1.1", title: "TCP that ends inside a fragmented message is ended, and the piece is no message",
 			steps: steps(send(text("Hel").more()), abandons)},
+		{section: "5.5.1", title: "The server MUST close TCP immediately after the Close frames", steps: steps(serverEnds), only: serverOnly},
 	}
 }
 
@@ -149,6 +150,19 @@ func closesBehind(frames ...frame) step {
 		}
 		return s.wantEnd(true)
 	}
+}
+
+// serverEnds wants the server to close TCP behind its Close frame, and not to wait for the client to do so.
+func serverEnds(s *session) error {
+	s.ended = true
+	s.sendFrames(normal)
+	if got := s.next(); got.kind != closeReceived {
+		return s.should("answer the Close frame; got %s", got)
+	}
+	if got := s.events.get(500 * time.Millisecond); got.kind != tcpClosed {
+		return s.should("close TCP within half a second; got %s", got)
+	}
+	return nil
 }
 
 // clientWaits wants the client to leave TCP open for a while after the Close frames, as the server closes first.

@@ -10,6 +10,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -55,6 +56,7 @@ const (
 	answersCloseWith1001
 	sendsNoClose
 	leavesTCPOpen
+	closesTCPLate
 	closesTCPFirst
 	failsWithoutClose
 	failsWith1011
@@ -269,6 +271,9 @@ func (f *fixture) close() {
 	}
 	if f.role == client && f.fault != closesTCPFirst {
 		io.Copy(io.Discard, f.conn)
+	}
+	if f.fault == closesTCPLate {
+		time.Sleep(700 * time.Millisecond)
 	}
 	f.conn.(*net.TCPConn).CloseWrite()
 	io.Copy(io.Discard, f.conn)

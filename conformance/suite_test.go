@@ -320,6 +320,7 @@ var faultTests = []faultTest{
 	{"answers Close frames with 1001", answersCloseWith1001, bothRolesTested, "7", "7.1,7.3,7.7", "7.5"},
 	{"does not answer Close frames", sendsNoClose, bothRolesTested, "7.1,7.9", "7.1", ""},
 	{"leaves TCP open", leavesTCPOpen, onlyServer, "7.1.1", "7.1.1", ""},
+	{"closes TCP late", closesTCPLate, onlyServer, "7.1", "7.1.16", ""},
 	{"closes TCP before the server", closesTCPFirst, onlyClient, "7", "7.1.10", ""},
 	{"fails without a Close frame", failsWithoutClose, bothRolesTested, "1.1,1.3.1,2.1.5,4.1.1,6.3.1.1", "1.3,2.1.5,4.1,6.3.1", ""},
 	{"fails with 1011", failsWith1011, bothRolesTested, "1.1,1.3,2.1.5,4.1,6.3.1,7.9", "1.3,2.1.5,4.1,6.3.1,7.9", ""},
