@@ -227,6 +227,21 @@ func TestCheckOriginIsAlwaysAsked(t *testing.T) {
 	c.Close()
 }
 
+// Without CheckOrigin an Origin is one of a browser's.
+func TestOriginsAreOrigins(t *testing.T) {
+	url := serve(t, &upgrader, echo)
+	host := strings.TrimPrefix(url, "ws://")
+	for origin, ok := range map[string]bool{"http://" + host: true, "https://" + host: true, url: false, "http://" + host + "/page": false} {
+		c, _, err := websocket.DefaultDialer.Dial(url, http.Header{"Origin": {origin}})
+		if (err == nil) != ok {
+			t.Errorf("origin %s may connect: %v; %v", origin, ok, err)
+		}
+		if err == nil {
+			c.Close()
+		}
+	}
+}
+
 // Without CheckOrigin a name that leads to this machine is not taken for the server's
 // own, since any site's can; with it the program decides.
 func TestNamesOverLoopback(t *testing.T) {

@@ -32,10 +32,12 @@
 //	buffers
 //	SetCompressionLevel                        checks the level, and has no effect
 //	Upgrader.HandshakeTimeout                  has no effect: the answer has 10 s
-//	an Upgrader without CheckOrigin looks at   also at the scheme, if it has TLS; over
-//	the host of an Origin                      loopback without TLS a name other than
-//	                                           localhost is refused with 421, since any
-//	                                           site's can lead there (DNS rebinding)
+//	an Upgrader without CheckOrigin looks at   it must be an origin as browsers send it:
+//	the host of an Origin                      http or https, the latter if the server
+//	                                           has TLS, and no path. Over loopback
+//	                                           without TLS a name other than localhost
+//	                                           is refused with 421, since any site's can
+//	                                           lead there (DNS rebinding)
 //	the answers to bad handshakes              have the status of the RFC, 426 for one,
 //	                                           and say what is wrong, in words
 //	fields set on the ResponseWriter are lost  they go into the answer
@@ -43,6 +45,7 @@
 //	answer becomes a space
 //	a subprotocol that was not offered is      the server does not choose it, and the
 //	answered and accepted                      client fails (4.1)
+//	a server's Upgrade may list more           it is websocket, or Dial fails (4.1)
 //	a URL with a user, with http or https, is  the user is sent as Authorization, and
 //	refused, and a fragment is dropped         http is ws; a fragment is an error (3)
 //	ReadMessage returns a part with an error   it returns no part

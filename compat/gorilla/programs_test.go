@@ -816,6 +816,12 @@ func TestProgramDialErrors(t *testing.T) {
 	if timeout, ok := err.(net.Error); !ok || !timeout.Timeout() {
 		t.Errorf("a server that does not answer: %T %v", err, err)
 	}
+	d.HandshakeTimeout = -1
+	_, _, err = d.Dial("ws://"+l.Addr().String(), nil)
+	if timeout, ok := err.(net.Error); !ok || !timeout.Timeout() {
+		t.Errorf("a time that is over before it begins: %T %v", err, err)
+	}
+	d.HandshakeTimeout = 0
 	l.Close()
 	_, _, err = d.Dial("ws://"+l.Addr().String(), nil)
 	if _, ok := err.(*net.OpError); !ok {
