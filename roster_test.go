@@ -72,6 +72,7 @@ func TestHTTPServerShutdown(t *testing.T) {
 		down := inBackground(func() error { return s.http.Shutdown(bg) })
 		synctest.Wait()
 		close(late)
+		synctest.Wait()
 		if resp, _ := p.ask(""); resp.StatusCode != http.StatusServiceUnavailable {
 			t.Errorf("a handshake that comes too late should be answered with 503, and is with %s", resp.Status)
 		}

@@ -92,10 +92,13 @@ func (p *rawPeer) shake(lines ...string) int {
 	return resp.StatusCode
 }
 
-// ask sends a request and returns the response, and its body unless that is a 101.
+// ask sends a request, unless that is "" and was sent before, and returns the response,
+// and its body unless that is a 101.
 func (p *rawPeer) ask(request string) (resp *http.Response, body string) {
 	p.t.Helper()
-	p.write([]byte(request))
+	if request != "" { // or the server may have answered and closed
+		p.write([]byte(request))
+	}
 	br := bufio.NewReader(p.nc)
 	resp, err := http.ReadResponse(br, nil)
 	if err != nil {
