@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"unicode/utf8"
 )
 
 type point struct{ X, Y int }
@@ -24,13 +25,18 @@ func TestWriteJSON(t *testing.T) {
 			{point{1, -2}, `{"X":1,"Y":-2}`},
 			{nil, "null"},
 			{"a\nb", `"a\nb"`},
-			{"not UTF-8: \xff", `"not UTF-8: \ufffd"`},
 			{json.RawMessage("[1,\n2]\n"), "[1,2]"},
 		} {
 			if err := g.c.WriteJSON(bg, tc.v); err != nil {
 				t.Fatal(err)
 			}
 			g.wantFrame("WriteJSON should send one text message without a line break", textF(tc.want))
+		}
+		g.c.WriteJSON(bg, "not UTF-8: \xff")
+		var got string
+		f, err := g.readFrame()
+		if json.Unmarshal([]byte(f.payload), &got); err != nil || got != "not UTF-8: \ufffd" || !utf8.ValidString(f.payload) {
+			t.Errorf("WriteJSON should replace what is not UTF-8, and sends %v, %v", f, err)
 		}
 	})
 }
