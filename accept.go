@@ -270,8 +270,11 @@ func checkOrigin(r *http.Request, allowed func(*http.Request) bool) *HandshakeEr
 	if o, _ := requestOrigin(r); o.isAddressed(r) && o.isDoubtful(r) {
 		return refuseHost("host %.80q leads to this machine, but any name can be made to (DNS rebinding), so its pages are not taken for the server's own; a server that has that name says so with Options.Hosts", r.Host)
 	}
-	refusal := refuse(http.StatusForbidden, "pages of origin %s may not connect to host %.80q; a server that expects them says so with Options.CheckOrigin, for instance AllowOrigins(%s)",
-		show(r.Header[fieldOrigin]), r.Host, show(r.Header[fieldOrigin]))
+	from, hint := show(r.Header[fieldOrigin]), ""
+	if _, ok := requestOrigin(r); ok { // AllowOrigins takes no other, "null" for one
+		hint = fmt.Sprintf(", for instance AllowOrigins(%s)", from)
+	}
+	refusal := refuse(http.StatusForbidden, "pages of origin %s may not connect to host %.80q; a server that expects them says so with Options.CheckOrigin%s", from, r.Host, hint)
 	refusal.kind = refusedOrigin
 	return refusal
 }

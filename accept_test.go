@@ -751,6 +751,29 @@ func TestRebindingOverLoopback(t *testing.T) {
 	}
 }
 
+// The refusal of an origin names the option, with what is to be written there if that
+// can be: AllowOrigins would panic at anything else.
+func TestOriginRefusalIsAdvice(t *testing.T) {
+	for _, tc := range []struct {
+		origin []string
+		advice string
+	}{
+		{[]string{"https://a.test:8443"}, `says so with Options.CheckOrigin, for instance AllowOrigins("https://a.test:8443")`},
+		{[]string{"app://bundle"}, `says so with Options.CheckOrigin, for instance AllowOrigins("app://bundle")`},
+		{[]string{"null"}, "says so with Options.CheckOrigin"},
+		{[]string{""}, "says so with Options.CheckOrigin"},
+		{[]string{"https://a.test/page"}, "says so with Options.CheckOrigin"},
+		{[]string{"https://a.test", "https://b.test"}, "says so with Options.CheckOrigin"},
+	} {
+		r := sampleRequest()
+		r.Header["Origin"] = tc.origin
+		refusal := checkOrigin(r, nil)
+		if refusal == nil || !strings.HasSuffix(refusal.Reason, "a server that expects them "+tc.advice) {
+			t.Errorf("origin %q: the refusal should end with what %s, and is %v", tc.origin, tc.advice, refusal)
+		}
+	}
+}
+
 // An empty Origin is not a missing one.
 func TestEmptyOrigin(t *testing.T) {
 	r := sampleRequest()
