@@ -163,24 +163,27 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refused(r, reply(w, refusal))
 		return
 	}
-	handed := false
+	var c *Conn
+	err := errAborted
 	defer func() {
-		if !handed {
-			s.end(addr)
+		if err != nil {
+			defer s.end(addr)
+			s.refused(r, err)
 		}
 	}()
-	c, err := accept(w, r, &s.Options, s.admit)
-	if err != nil {
-		s.refused(r, err)
+	if c, err = accept(w, r, &s.Options, s.admit); err != nil {
 		return
 	}
-	handed = true
 	if s.add(c, addr) {
 		go s.Handler.serve(c, r, s)
 	} else { // it went down during the handshake
 		go goodbye.serve(c, r, s)
 	}
 }
+
+// errAborted is why a handshake has failed for which nothing else is said. net/http
+// logs the panic.
+var errAborted = errors.New("websocket: a function that the server asks about handshakes has panicked")
 
 // goodbye serves a connection that has come too late.
 var goodbye Handler = func(c *Conn, r *http.Request) {

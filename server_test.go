@@ -709,6 +709,9 @@ func TestServerAdmit(t *testing.T) {
 					t.Errorf("a panic in %s should be logged each time, and the log is %s", name, log)
 				}
 			}
+			if got := server.Stats(); got.Refused["fault"] != 3 || len(got.Refused) != 1 {
+				t.Errorf("a handshake that a panic in %s has ended should be counted as the server's fault: %v", name, got.Refused)
+			}
 		}
 	})
 	if got := server.Stats().Refused; got["admit"] != 6 || got["origin"] != 1 || got["handshake"] != 1 {
