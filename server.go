@@ -343,11 +343,13 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	select {
 	case <-empty:
-		return nil
 	case <-ctx.Done():
-		s.Close()
-		return ctx.Err()
+		if !isClosed(empty) { // also if ctx had ended before
+			s.Close()
+			return ctx.Err()
+		}
 	}
+	return nil
 }
 
 // Close closes every connection as [Conn.Close] does, without waiting for their
