@@ -222,6 +222,13 @@ func (c *Conn) sendClose(code StatusCode, reason string) error {
 
 var errCloseSent = fmt.Errorf("websocket: a Close frame was sent: %w", net.ErrClosed)
 
+// awaitGone waits until the connection's socket is closed, also after Close.
+func (c *Conn) awaitGone() {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	c.await(context.Background(), func() (bool, error) { return c.out.gone, nil })
+}
+
 // gone waits until the connection's socket is closed, and returns how it ended:
 // nil for a complete closing handshake.
 func (c *Conn) gone() error {

@@ -59,16 +59,15 @@ func (h Handler) serve(c *Conn, r *http.Request, s *Server) {
 	code = StatusNormalClosure
 }
 
-// shutdownAfter shuts c down after its function has returned. Mostly it has ended by
-// then, and there is only its socket to wait for.
+// shutdownAfter shuts c down after its function has returned, and waits until the socket
+// is closed. Mostly c has ended by then.
 func (c *Conn) shutdownAfter(code StatusCode) {
-	if c.cause() != nil {
-		c.gone()
-		return
+	if c.cause() == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), handlerShutdownTimeout)
+		defer cancel()
+		c.Shutdown(ctx, code, "")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), handlerShutdownTimeout)
-	defer cancel()
-	c.Shutdown(ctx, code, "")
+	c.awaitGone() // after Close nothing else does, and what it sends is to be counted
 }
 
 // logPanic logs a panic, if there is no Logger where net/http would have.
@@ -124,8 +123,8 @@ type Server struct {
 
 	// MaxConns is how many connections there may be at a time, and MaxConnsPerAddr
 	// how many from one address, each counted from its handshake until its function
-	// has returned. What comes beyond is refused with 503 (Service Unavailable). 0
-	// stands for no limit.
+	// has returned and its socket is closed. What comes beyond is refused with 503
+	// (Service Unavailable). 0 stands for no limit.
 	//
 	// The address is that of http.Request.RemoteAddr without the port, and of IPv6 the
 	// first 64 bits, since that is the least that one customer gets. Behind a proxy it

@@ -219,6 +219,43 @@ func TestServerStats(t *testing.T) {
 	})
 }
 
+// What leaves while a connection is being closed is counted too.
+func TestServerStatsAfterClose(t *testing.T) {
+	for name, closeIt := range map[string]func(*Server, *Conn){
+		"Server.Close": func(s *Server, _ *Conn) { s.Close() },
+		"Conn.Close":   func(_ *Server, c *Conn) { go c.Close() },
+	} {
+		bubble(t, name, func(t *testing.T) {
+			conns := make(chan *Conn, 1)
+			server := &Server{Handler: func(c *Conn, r *http.Request) {
+				c.WriteText(bg, pattern(5000))
+				conns <- c
+				readErr(c)
+			}}
+			p := newSite(t, server).connect(300)
+			p.shake()
+			closeIt(server, <-conns)
+			synctest.Wait() // the function has returned
+			if open := server.Stats().Open; open != 1 {
+				t.Errorf("while its socket is open, the connection should be there: %d are", open)
+			}
+			p.wantFrame("what was written", textF(pattern(5000)))
+			p.wantClose("then", StatusGoingAway)
+			p.nc.Close()
+			synctest.Wait()
+			want := ServerStats{
+				Accepted:      1,
+				Sent:          Traffic{1, 5000, 4 + 5000 + 4},
+				CloseReceived: map[StatusCode]uint64{1006: 1},
+				CloseSent:     map[StatusCode]uint64{1001: 1},
+			}
+			if got := server.Stats(); !reflect.DeepEqual(got, want) {
+				t.Errorf("it should be\n%+v, and is\n%+v", want, got)
+			}
+		})
+	}
+}
+
 // Statistics may be asked for at any time.
 func TestStatsRace(t *testing.T) {
 	for _, n := range networks {
