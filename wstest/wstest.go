@@ -113,15 +113,19 @@ func newPair() *Pair {
 // Cut breaks the connection, as when a machine in between has lost its memory: both
 // ends get the error of a reset.
 func (p *Pair) Cut() {
-	p.server.Out.Reset()
-	p.client.Out.Reset()
+	for _, l := range []*Line{p.ToServer, p.ToClient} {
+		l.lane.Update(func() { l.lane.Down = false })
+		l.lane.Reset()
+	}
 }
 
-// Vanish lets each end hear nothing more of the other, as when a cable is pulled:
-// they have to find out by themselves.
+// Vanish lets each end hear nothing more of the other, as when a cable is pulled, not
+// even that it has closed the connection: they have to find out by themselves.
+// [Line.Resume], for both lines, ends that.
 func (p *Pair) Vanish() {
-	p.ToServer.Stall()
-	p.ToClient.Stall()
+	for _, l := range []*Line{p.ToServer, p.ToClient} {
+		l.lane.Update(func() { l.lane.Down = true })
+	}
 }
 
 // A Line is one direction of a connection.
@@ -140,8 +144,10 @@ func newLine(lane *memnet.Lane) *Line {
 // Options.WriteTimeout counts. What is on its way still arrives.
 func (l *Line) Stall() { l.SetRoom(0) }
 
-// Resume ends Stall.
-func (l *Line) Resume() { l.SetRoom(room) }
+// Resume ends Stall, and Vanish for this line.
+func (l *Line) Resume() {
+	l.lane.Update(func() { l.lane.Room, l.lane.Down = room, false })
+}
 
 // SetRoom sets how many bytes may be on their way, or have arrived and not been
 // read, before who writes has to wait. By default they are 64 KiB.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -122,6 +123,43 @@ func TestVanish(t *testing.T) {
 			t.Errorf("a peer that has vanished should be noticed by keepalive: after %v, %v", d, err)
 		}
 	})
+}
+
+// Each end has to find out by itself: when one has, the other still hears nothing, until
+// the line is there again or is cut.
+func TestVanishForBoth(t *testing.T) {
+	for name, then := range map[string]struct {
+		do   func(p *wstest.Pair)
+		want error
+	}{
+		"nothing": {func(*wstest.Pair) {}, os.ErrDeadlineExceeded},
+		"Resume":  {func(p *wstest.Pair) { p.ToServer.Resume() }, io.ErrUnexpectedEOF},
+		"Cut":     {func(p *wstest.Pair) { p.Cut() }, syscall.ECONNRESET},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			p := wstest.Connect(t, &websocket.Options{KeepAlive: time.Minute}, &websocket.Options{KeepAlive: 5 * time.Second})
+			ended := make(chan error, 1)
+			go func() {
+				_, _, err := p.Server.ReadMessage(bg)
+				ended <- err
+			}()
+			start := time.Now()
+			p.Vanish()
+			p.Client.WriteText(bg, "never heard")
+			if _, _, err := p.Client.ReadMessage(bg); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("the client should find out, and has %v", err)
+			}
+			p.Client.Close()
+			time.Sleep(5 * time.Second) // longer than the end of a connection takes
+			if len(ended) > 0 {
+				t.Fatalf("the server hears something %v after that: %v", time.Since(start), <-ended)
+			}
+			then.do(p)
+			if err := <-ended; !errors.Is(err, then.want) {
+				t.Errorf("after %s the server should get %v, and gets %v", name, then.want, err)
+			}
+		})
+	}
 }
 
 func TestSlow(t *testing.T) {

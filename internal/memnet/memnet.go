@@ -30,6 +30,7 @@ type Lane struct {
 	Fin   bool           // no more bytes come
 	Err   error          // what reading it gives, in place of any bytes that are left
 	Dead  bool           // nobody will read it
+	Down  bool           // nothing more arrives, no end and no reset either, for as long as this is set
 	Tap   func(p []byte) // is told what is written, in order; called with the Lane locked
 }
 
@@ -53,7 +54,7 @@ func (l *Lane) take(p []byte) (n int, wait <-chan struct{}, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case l.Err != nil:
+	case l.Err != nil && !l.Down:
 		return 0, nil, l.Err
 	case len(l.buf) > 0:
 		if l.Chunk > 0 && len(p) > l.Chunk {
@@ -63,7 +64,7 @@ func (l *Lane) take(p []byte) (n int, wait <-chan struct{}, err error) {
 		l.buf = l.buf[n:]
 		l.wake()
 		return n, nil, nil
-	case l.Fin && len(l.flying) == 0:
+	case l.Fin && len(l.flying) == 0 && !l.Down:
 		return 0, nil, io.EOF
 	}
 	return 0, l.changed, nil
@@ -74,10 +75,12 @@ func (l *Lane) put(p []byte) (n int, wait <-chan struct{}, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case l.Dead:
-		return 0, nil, syscall.EPIPE
 	case l.Fin:
 		return 0, nil, net.ErrClosed
+	case l.Down:
+		return 0, l.changed, nil
+	case l.Dead:
+		return 0, nil, syscall.EPIPE
 	}
 	if n = min(len(p), l.Room-len(l.buf)-len(l.flying)); n <= 0 {
 		return 0, l.changed, nil
