@@ -66,7 +66,7 @@ func (c *Conn) writeClose(payload []byte) error {
 
 func (c *Conn) handlePing(p []byte) error {
 	if h := c.handlers.Load(); h != nil && h.Ping != nil {
-		return h.Ping(string(p))
+		return c.handle(func() error { return h.Ping(string(p)) })
 	}
 	c.pong(p)
 	return nil
@@ -75,18 +75,36 @@ func (c *Conn) handlePing(p []byte) error {
 func (c *Conn) handlePong(p []byte) error {
 	c.ponged(p)
 	if h := c.handlers.Load(); h != nil && h.Pong != nil {
-		return h.Pong(string(p))
+		return c.handle(func() error { return h.Pong(string(p)) })
 	}
 	return nil
 }
 
 func (c *Conn) handleClose(e *CloseError) error {
-	var err error
-	if h := c.handlers.Load(); h != nil && h.Close != nil {
-		err = h.Close(uint16(e.Code), e.Reason)
+	h := c.handlers.Load()
+	if h == nil || h.Close == nil {
+		return c.receivedClose(e)
 	}
-	if closed := c.receivedClose(e); err == nil {
-		err = closed
-	}
+	return c.handle(func() (err error) {
+		defer func() { // also if the handler panics
+			if closed := c.receivedClose(e); err == nil {
+				err = closed
+			}
+		}()
+		return h.Close(uint16(e.Code), e.Reason)
+	})
+}
+
+// handle calls a handler. If that panics, or ends its goroutine, then the frame is
+// dealt with, and the read in which it came has ended.
+func (c *Conn) handle(handler func() error) error {
+	returned := false
+	defer func() {
+		if !returned {
+			c.endRead()
+		}
+	}()
+	err := handler()
+	returned = true
 	return err
 }

@@ -203,26 +203,26 @@ func (c *Conn) NextReader(ctx context.Context) (MessageType, io.Reader, error) {
 	if err := c.beginRead(ctx); err != nil {
 		return 0, nil, err
 	}
-	defer c.endRead()
 	r := &c.in
-	if err := c.discardStream(ctx); err != nil {
-		return 0, nil, err
-	}
+	err := c.discardStream(ctx)
 	typ := r.whole
-	if typ == 0 {
-		err := c.toData()
+	if err == nil && typ == 0 {
+		err = c.toData()
 		for err == errMore {
 			if err = c.fill(ctx); err == nil {
 				err = c.toData()
 			}
 		}
-		if err != nil {
-			return 0, nil, err
-		}
 		typ = r.msgs.typ
 	}
-	r.stream = &messageReader{c: c, ctx: ctx}
-	return typ, r.stream, nil
+	if err != nil {
+		c.endRead()
+		return 0, nil, err
+	}
+	m := &messageReader{c: c, ctx: ctx}
+	r.stream = m
+	c.endRead()
+	return typ, m, nil
 }
 
 // discarded is the reader of a message that nobody wants the rest of.
@@ -243,19 +243,20 @@ func (m *messageReader) Read(p []byte) (int, error) {
 	if err := c.beginRead(m.ctx); err != nil {
 		return 0, err
 	}
-	defer c.endRead()
-	if c.in.stream != m {
-		return 0, errDiscarded
-	}
-	if len(p) == 0 {
-		return 0, nil
-	}
-	n, err := c.readStream(p)
-	for err == errMore {
-		if err = c.fill(m.ctx); err == nil {
-			n, err = c.readStream(p)
+	var n int
+	var err error
+	switch {
+	case c.in.stream != m:
+		err = errDiscarded
+	case len(p) > 0:
+		n, err = c.readStream(p)
+		for err == errMore {
+			if err = c.fill(m.ctx); err == nil {
+				n, err = c.readStream(p)
+			}
 		}
 	}
+	c.endRead()
 	m.eof = err == io.EOF
 	return n, err
 }
@@ -307,6 +308,8 @@ func (c *Conn) beginRead(ctx context.Context) error {
 	return nil
 }
 
+// endRead gives it back. Nobody defers it: that would cost a message a tenth of what
+// its parsing does, and only a handler can panic meanwhile, for which handle is there.
 func (c *Conn) endRead() {
 	r := &c.in
 	prompt := len(r.unread) == 0
