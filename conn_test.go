@@ -166,22 +166,32 @@ func TestCloseIsBounded(t *testing.T) {
 
 // Over TLS too, whose own close_notify waits for a stalled peer much longer.
 func TestCloseIsBoundedOverTLS(t *testing.T) {
-	for _, stalled := range []bool{false, true} {
-		bubble(t, fmt.Sprint("stalled ", stalled), func(t *testing.T) {
+	for _, stalled := range []string{"never", "before the Close frame", "behind it"} {
+		bubble(t, "stalled "+stalled, func(t *testing.T) {
 			mine, far := newMemPipe(64 << 10)
 			s, _ := overTLS(t, mine, far)
 			c := NewServerConn(s, nil)
 			g := &rig{mine: mine}
-			if stalled {
+			read := inBackground(func() error { return readErr(c) })
+			ctx, cancel := context.WithCancel(bg)
+			end := func() { c.Close() }
+			switch stalled {
+			case "before the Close frame":
 				g.stall()
 				c.WriteText(bg, "x")
+			case "behind it": // where TLS has a close_notify to send
+				shut := inBackground(func() error { return c.Shutdown(ctx, StatusGoingAway, "") })
+				synctest.Wait()
+				g.stall()
+				end = func() { cancel(); <-shut; c.Close() }
 			}
-			read := inBackground(func() error { return readErr(c) })
 			synctest.Wait()
-			if d := took(func() { c.Close() }); d > time.Second {
+			if d := took(end); d > time.Second {
 				t.Errorf("Close should take a second at the most, and takes %v", d)
 			}
-			wantErr(t, "a read", <-read, net.ErrClosed)
+			if err := <-read; stalled != "behind it" {
+				wantErr(t, "a read", err, net.ErrClosed)
+			}
 			if d := took(func() {
 				for !mine.IsClosed() {
 					time.Sleep(time.Millisecond)
@@ -189,6 +199,7 @@ func TestCloseIsBoundedOverTLS(t *testing.T) {
 			}); d > time.Second+time.Millisecond {
 				t.Errorf("the socket should be closed within a second, and is after %v", d)
 			}
+			cancel()
 			far.Close()
 		})
 	}
