@@ -52,7 +52,8 @@ func (e *HandshakeError) text() string {
 //
 // It is refused, with a status and a text that says why, if it is not a valid
 // WebSocket handshake, comes from another origin than Options.CheckOrigin allows, or
-// is for a host that Options.Hosts does not list. After an error w has been replied to: the handler only has to return.
+// is for a host that Options.Hosts does not list. After an error w has been replied to:
+// the handler only has to return.
 //
 // When the http.Server that r comes from is shut down ([http.Server.Shutdown]), the
 // connection is too, with [StatusGoingAway]; that is not waited for.
@@ -273,6 +274,8 @@ func checkOrigin(r *http.Request, allowed func(*http.Request) bool) *HandshakeEr
 	from, hint := show(r.Header[fieldOrigin]), ""
 	if _, ok := requestOrigin(r); ok { // AllowOrigins takes no other, "null" for one
 		hint = fmt.Sprintf(", for instance AllowOrigins(%s)", from)
+	} else if r.Header.Get(fieldOrigin) == "null" {
+		hint = "; of this origin is every page that was opened as a file, or in a sandbox, so rather serve yours over HTTP"
 	}
 	refusal := refuse(http.StatusForbidden, "pages of origin %s may not connect to host %.80q; a server that expects them says so with Options.CheckOrigin%s", from, r.Host, hint)
 	refusal.kind = refusedOrigin

@@ -760,7 +760,7 @@ func TestOriginRefusalIsAdvice(t *testing.T) {
 	}{
 		{[]string{"https://a.test:8443"}, `says so with Options.CheckOrigin, for instance AllowOrigins("https://a.test:8443")`},
 		{[]string{"app://bundle"}, `says so with Options.CheckOrigin, for instance AllowOrigins("app://bundle")`},
-		{[]string{"null"}, "says so with Options.CheckOrigin"},
+		{[]string{"null"}, "says so with Options.CheckOrigin; of this origin is every page that was opened as a file, or in a sandbox, so rather serve yours over HTTP"},
 		{[]string{""}, "says so with Options.CheckOrigin"},
 		{[]string{"https://a.test/page"}, "says so with Options.CheckOrigin"},
 		{[]string{"https://a.test", "https://b.test"}, "says so with Options.CheckOrigin"},

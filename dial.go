@@ -292,6 +292,9 @@ func (d *dialer) refused(resp *http.Response) error {
 	resp.Body.Close()
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	reason := "the server did not switch to WebSocket"
+	if resp.StatusCode/100 == 2 {
+		reason += ", and has answered as to any request; is the path that of its WebSocket endpoint?"
+	}
 	if line := firstLine(body); line != "" {
 		reason += ": " + line
 	}

@@ -275,7 +275,7 @@ func TestDialRefused(t *testing.T) {
 			`handshake failed with 404 Not Found: ws://example.com/x: the server did not switch to WebSocket`, ""},
 		{"a status that nobody knows", "HTTP/1.1 599 Odd\r\nContent-Length: 0\r\n\r\n", 599, `handshake failed with 599: ws`, ""},
 		{"an ordinary page", fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(page), page), 200,
-			`handshake failed with 200 OK: ws://example.com/x: the server did not switch to WebSocket`, page[:1024]},
+			`handshake failed with 200 OK: ws://example.com/x: the server did not switch to WebSocket, and has answered as to any request; is the path that of its WebSocket endpoint?`, page[:1024]},
 		{"a body without an end", "HTTP/1.1 500 Internal Server Error\r\n\r\n" + strings.Repeat("x", 5000), 500,
 			`WebSocket: "` + strings.Repeat("x", 300) + `"`, strings.Repeat("x", 1024)},
 		{"a redirect to nowhere", "HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", 302, "302 Found", ""},
