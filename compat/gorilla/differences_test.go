@@ -8,7 +8,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -255,11 +257,39 @@ func TestNamesOverLoopback(t *testing.T) {
 		h := http.Header{"Host": {"site.example"}, "Origin": {"http://site.example"}}
 		c, resp, err := websocket.DefaultDialer.Dial(serve(t, &tc.u, echo), h)
 		if resp == nil || resp.StatusCode != tc.status {
-			t.Errorf("status %d is expected: %v", tc.status, err)
+			t.Fatalf("status %d is expected: %v", tc.status, err)
+		}
+		if body, _ := io.ReadAll(resp.Body); err != nil && !strings.Contains(string(body), `"http://site.example" may not connect to host "site.example", unless Upgrader.CheckOrigin says so`) {
+			t.Errorf("the answer does not show the way out: %s", body)
 		}
 		if err == nil {
 			c.Close()
 		}
+	}
+}
+
+// What JSON has not sends nothing.
+func TestWriteJSONFails(t *testing.T) {
+	c := dial(t, serve(t, &upgrader, echo))
+	if err := c.WriteJSON(make(chan int)); err == nil {
+		t.Error("a channel is not JSON")
+	}
+	c.WriteMessage(websocket.TextMessage, []byte("the first"))
+	wantText(t, c, "the first")
+}
+
+// A Cookie of the requestHeader is sent with those of the Jar.
+func TestCookies(t *testing.T) {
+	cookies := make(chan string, 1)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { cookies <- r.Header.Get("Cookie") }))
+	defer s.Close()
+	u, _ := url.Parse(s.URL)
+	jar, _ := cookiejar.New(nil)
+	jar.SetCookies(u, []*http.Cookie{{Name: "jar", Value: "1"}})
+	d := websocket.Dialer{Jar: jar}
+	d.Dial("ws://"+u.Host, http.Header{"Cookie": {"own=1"}})
+	if got := <-cookies; got != "own=1; jar=1" {
+		t.Errorf("the cookies are %q", got)
 	}
 }
 

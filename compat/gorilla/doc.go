@@ -37,7 +37,9 @@
 //	                                           has TLS, and no path. Over loopback
 //	                                           without TLS a name other than localhost
 //	                                           is refused with 421, since any site's can
-//	                                           lead there (DNS rebinding)
+//	                                           lead there (DNS rebinding): with a proxy
+//	                                           that has no TLS before it on the same
+//	                                           machine a program sets CheckOrigin
 //	the answers to bad handshakes              have the status of the RFC, 426 for one,
 //	                                           and say what is wrong, in words
 //	fields set on the ResponseWriter are lost  they go into the answer
@@ -49,6 +51,10 @@
 //	a URL with a user, with http or https, is  the user is sent as Authorization, and
 //	refused, and a fragment is dropped         http is ws; a fragment is an error (3)
 //	ReadMessage returns a part with an error   it returns no part
+//	WriteJSON of what JSON has not sends an    it sends nothing
+//	empty message
+//	a Cookie of the requestHeader replaces     both are sent; with Go 1.26 the Jar goes by
+//	those of the Jar, which goes by the URL    the Host, if the requestHeader has one
 //
 // As in gorilla/websocket there is no read limit and no keepalive unless the program
 // sets one by [Conn.SetReadLimit] and by pings. The API of this module's own package

@@ -420,6 +420,10 @@ func TestProgramClient(t *testing.T) {
 	if err := <-serverSaw; !websocket.IsCloseError(err, websocket.CloseNormalClosure) {
 		t.Errorf("the server reads %v", err)
 	}
+	c.Close()
+	if err := c.WriteMessage(websocket.TextMessage, nil); err != websocket.ErrCloseSent {
+		t.Errorf("a write behind the Close frame and Close: %v", err)
+	}
 }
 
 // A connection that just ends.

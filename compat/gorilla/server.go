@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -50,7 +51,7 @@ type Upgrader struct {
 // an error, most often a HandshakeError, the request has been answered.
 func (u *Upgrader) Upgrade(w http.ResponseWriter, r *http.Request, responseHeader http.Header) (*Conn, error) {
 	if u.CheckOrigin != nil && websocket.IsUpgrade(r) && !u.CheckOrigin(r) {
-		return nil, u.refuse(w, r, http.StatusForbidden, "the request's origin is not allowed by Upgrader.CheckOrigin")
+		return nil, u.refuse(w, r, http.StatusForbidden, "the request's origin is not allowed by Upgrader.CheckOrigin", nil)
 	}
 	opts := newOptions(u.EnableCompression)
 	if u.CheckOrigin != nil {
@@ -62,11 +63,7 @@ func (u *Upgrader) Upgrade(w http.ResponseWriter, r *http.Request, responseHeade
 			delete(opts.Header, name)
 		}
 	}
-	reply := w
-	if u.Error != nil {
-		reply = unanswered{w, w.Header().Clone()}
-	}
-	ws, err := websocket.Accept(reply, r, opts)
+	ws, err := websocket.Accept(unanswered{w, w.Header().Clone()}, r, opts)
 	if err == nil {
 		return &Conn{ws: ws, deflate: u.EnableCompression}, nil
 	}
@@ -74,22 +71,32 @@ func (u *Upgrader) Upgrade(w http.ResponseWriter, r *http.Request, responseHeade
 	if !errors.As(err, &refusal) {
 		return nil, err
 	}
-	if u.Error == nil {
-		return nil, HandshakeError{err.Error()}
-	}
 	for name, values := range refusal.Header {
 		w.Header()[name] = values
 	}
-	return nil, u.refuse(w, r, refusal.StatusCode, err.Error())
+	return nil, u.refuse(w, r, refusal.StatusCode, reason(r, refusal), refusal.Err)
 }
 
-// refuse answers a request.
-func (u *Upgrader) refuse(w http.ResponseWriter, r *http.Request, status int, reason string) error {
-	err := HandshakeError{reason}
+// reason tells of a refusal in the terms of this package: what the other advises are
+// options that an Upgrader has not.
+func reason(r *http.Request, refusal *websocket.HandshakeError) string {
+	switch refusal.StatusCode {
+	case http.StatusForbidden, http.StatusMisdirectedRequest:
+		return fmt.Sprintf("pages of origin %.80q may not connect to host %.80q, unless Upgrader.CheckOrigin says so", r.Header.Get("Origin"), r.Host)
+	}
+	return refusal.Reason
+}
+
+// refuse answers a request. The cause, if there is one, is for the program alone.
+func (u *Upgrader) refuse(w http.ResponseWriter, r *http.Request, status int, reason string, cause error) error {
+	err := HandshakeError{"websocket: " + reason}
+	if cause != nil {
+		err.message += ": " + cause.Error()
+	}
 	if u.Error != nil {
 		u.Error(w, r, status, err)
 	} else {
-		http.Error(w, reason, status)
+		http.Error(w, fmt.Sprintf("%d %s: %s", status, http.StatusText(status), reason), status)
 	}
 	return err
 }
@@ -109,7 +116,7 @@ func splitProtocols(header http.Header, protocols []string) (http.Header, []stri
 	return rest, protocols
 }
 
-// unanswered keeps a refusal from the client: Upgrader.Error answers.
+// unanswered keeps a refusal from the client, for Upgrader.refuse to answer.
 type unanswered struct {
 	w      http.ResponseWriter
 	header http.Header

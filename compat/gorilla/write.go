@@ -101,7 +101,7 @@ func (c *Conn) wrote(ctx context.Context, err error) error {
 	var closed *websocket.CloseError
 	switch err = deadline.Error(ctx, err); {
 	case err == nil:
-	case errors.As(err, &closed), err != net.ErrClosed && errors.Is(err, net.ErrClosed):
+	case errors.As(err, &closed), errors.Is(err, net.ErrClosed) && c.ws.Stats().CloseSent != 0:
 		return ErrCloseSent
 	case err == context.Cause(ctx):
 		err = c.timeout("write", lastTimeout{err})
