@@ -205,3 +205,19 @@ func BenchmarkUTF8(b *testing.B) {
 		})
 	}
 }
+
+// An echo of messages that come many at a time, as they do when the peer does not wait.
+func BenchmarkEcho(b *testing.B) {
+	benchmarkMessages(b, func(b *testing.B, r role, size int) {
+		c, buf := streaming(r, MessageBinary, size), make([]byte, 0, size)
+		for b.Loop() {
+			typ, p, err := c.AppendMessage(bg, buf)
+			if err == nil {
+				err = c.WriteMessage(bg, typ, p)
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}

@@ -276,13 +276,23 @@ func (c *Conn) fail(err error) error {
 	return err
 }
 
+// A lostError is why reading has ended without a Close frame. Its text is made when it
+// is asked for: that grows the stack, which costs more than to close the socket.
+type lostError struct{ err error }
+
+func (e *lostError) Error() string {
+	return "websocket: connection lost without a Close frame: " + e.err.Error()
+}
+
+func (e *lostError) Unwrap() error { return e.err }
+
 // lost takes the error of a read from the transport. After an EOF the peer may
 // still be reading what is queued for it; after anything else it is not.
 func (c *Conn) lost(err error) error {
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
-	lost := fmt.Errorf("websocket: connection lost without a Close frame: %w", err)
+	var lost error = &lostError{err}
 	if end := c.in.end(lost); end != lost {
 		return end
 	}
