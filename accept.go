@@ -28,6 +28,8 @@ type HandshakeError struct {
 	kind string // by which a Server counts it
 }
 
+// Error tells the status, the reason and the cause. What the peer has sent is quoted
+// and cut short.
 func (e *HandshakeError) Error() string {
 	text := "websocket: handshake failed with " + e.text()
 	if e.Err != nil {
@@ -36,6 +38,7 @@ func (e *HandshakeError) Error() string {
 	return text
 }
 
+// Unwrap returns e.Err.
 func (e *HandshakeError) Unwrap() error { return e.Err }
 
 func (e *HandshakeError) text() string {

@@ -72,9 +72,10 @@ func (c StatusCode) sendable() bool {
 // error that ends the reading.
 type CloseError struct {
 	Code   StatusCode // StatusNoStatus if the frame carried none
-	Reason string
+	Reason string     // in the words of the peer: UTF-8 of at most 123 bytes, often none
 }
 
+// Error tells the code and quotes the reason.
 func (e *CloseError) Error() string {
 	if e.Reason == "" {
 		return fmt.Sprintf("websocket: closed by the peer with %v", e.Code)
@@ -96,11 +97,12 @@ func isNormalClose(err error) bool {
 // A ProtocolError tells what the peer did against the protocol. The connection
 // has failed (RFC 6455 7.1.7), and the peer was told Code and Reason.
 type ProtocolError struct {
-	Code    StatusCode
-	Section string // of RFC 6455, unless it names another
-	Reason  string
+	Code    StatusCode // StatusProtocolError or StatusInvalidPayload
+	Section string     // of RFC 6455, unless it names another: where the rule stands
+	Reason  string     // in words
 }
 
+// Error tells the reason, the section and the code.
 func (e *ProtocolError) Error() string {
 	section := e.Section
 	if !strings.HasPrefix(section, "RFC") {

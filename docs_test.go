@@ -394,9 +394,6 @@ func TestMigrationTables(t *testing.T) {
 	}
 }
 
-// undocumented are methods whose meaning is that of the interface they are for.
-var undocumented = []string{"Error", "Unwrap", "String"}
-
 func TestExportedNamesHaveComments(t *testing.T) {
 	n := 0
 	for _, dir := range []string{".", "wstest", "compat/xnet", "compat/gorilla"} {
@@ -410,7 +407,7 @@ func TestExportedNamesHaveComments(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for id, comment := range exportedNames(f) {
+			for id, comment := range exportedNames(fset, f) {
 				n++
 				if strings.TrimSpace(comment) == "" {
 					t.Errorf("%v: %s has no comment", fset.Position(id.Pos()), id.Name)
@@ -425,12 +422,12 @@ func TestExportedNamesHaveComments(t *testing.T) {
 
 // exportedNames returns the exported names of a file with their comments. A group of
 // constants may share one.
-func exportedNames(f *ast.File) map[*ast.Ident]string {
+func exportedNames(fset *token.FileSet, f *ast.File) map[*ast.Ident]string {
 	names := make(map[*ast.Ident]string)
 	for _, d := range f.Decls {
 		switch d := d.(type) {
 		case *ast.FuncDecl:
-			if d.Name.IsExported() && isExportedReceiver(d) && !slices.Contains(undocumented, d.Name.Name) {
+			if d.Name.IsExported() && isExportedReceiver(d) {
 				names[d.Name] = d.Doc.Text()
 			}
 		case *ast.GenDecl:
@@ -439,6 +436,7 @@ func exportedNames(f *ast.File) map[*ast.Ident]string {
 				case *ast.TypeSpec:
 					if s.Name.IsExported() {
 						names[s.Name] = d.Doc.Text() + s.Doc.Text()
+						exportedFields(fset, s, names)
 					}
 				case *ast.ValueSpec:
 					for _, id := range s.Names {
@@ -451,6 +449,27 @@ func exportedNames(f *ast.File) map[*ast.Ident]string {
 		}
 	}
 	return names
+}
+
+// exportedFields adds the exported fields of a struct. One on the line below another may
+// share its comment; what is embedded has that of its type.
+func exportedFields(fset *token.FileSet, s *ast.TypeSpec, names map[*ast.Ident]string) {
+	st, ok := s.Type.(*ast.StructType)
+	if !ok {
+		return
+	}
+	comment, next := "", 0
+	for _, f := range st.Fields.List {
+		if own := f.Doc.Text() + f.Comment.Text(); own != "" || fset.Position(f.Pos()).Line != next {
+			comment = own
+		}
+		next = fset.Position(f.End()).Line + 1
+		for _, id := range f.Names {
+			if id.IsExported() {
+				names[id] = comment
+			}
+		}
+	}
 }
 
 func isExportedReceiver(d *ast.FuncDecl) bool {

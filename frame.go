@@ -24,6 +24,7 @@ const (
 // included: those "where the most significant bit of the opcode is 1" (5.5).
 func (o Opcode) IsControl() bool { return o&0x8 != 0 }
 
+// String returns what the RFC calls it, or its number if it is reserved.
 func (o Opcode) String() string {
 	switch o {
 	case OpContinuation:
@@ -74,10 +75,10 @@ func (r role) closesTCPFirst() bool { return r == server }
 
 // A FrameHeader is what stands before the payload of a frame (RFC 6455 5.2).
 type FrameHeader struct {
-	Fin              bool // the last frame of its message
-	RSV1, RSV2, RSV3 bool // RSV1 marks a compressed message (RFC 7692 6); the others are reserved
-	Opcode           Opcode
-	Masked           bool
+	Fin              bool    // the last frame of its message
+	RSV1, RSV2, RSV3 bool    // RSV1 marks a compressed message (RFC 7692 6); the others are reserved
+	Opcode           Opcode  // how the payload is to be read
+	Masked           bool    // the payload is, with MaskKey (5.3)
 	MaskKey          [4]byte // if Masked
 	Length           int64   // of the payload, in bytes; never negative
 }

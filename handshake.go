@@ -20,9 +20,9 @@ import (
 const acceptGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 // AcceptKey returns the Sec-WebSocket-Accept that answers a Sec-WebSocket-Key
-// (RFC 6455 4.2.2): "base64-encoding [...] the SHA-1 of the concatenation of the
-// |Sec-WebSocket-Key| header field and the string" above. It is for those who
-// make a handshake by other means than [Accept] and [Dial].
+// (RFC 6455 4.2.2 5.): the base64 of the SHA-1 of the key with
+// "258EAFA5-E914-47DA-95CA-C5AB0DC85B11" behind it. It does not look at whether the key
+// is one. It is for those who make a handshake by other means than [Accept] and [Dial].
 func AcceptKey(key string) string {
 	sum := sha1.Sum([]byte(key + acceptGUID))
 	return base64.StdEncoding.EncodeToString(sum[:])

@@ -11,6 +11,7 @@ const (
 	MessageBinary = MessageType(OpBinary) // any bytes
 )
 
+// String returns "text" or "binary", or says that it is neither.
 func (t MessageType) String() string {
 	switch t {
 	case MessageText:
@@ -23,8 +24,8 @@ func (t MessageType) String() string {
 
 // A Message is a whole message, as [Conn.Messages] yields it.
 type Message struct {
-	Type MessageType
-	Data []byte // of the one who has got it
+	Type MessageType // MessageText or MessageBinary
+	Data []byte      // of the one who has got it
 }
 
 // An assembler puts data frames together to messages (5.4). It judges what one

@@ -28,7 +28,8 @@ type Options struct {
 
 	// ReadLimit is the size in bytes of the largest message that is read, whole or
 	// streamed. A larger one fails the connection with StatusMessageTooBig, as soon
-	// as a frame announces it, or as soon as a compressed one has become so large. 0 stands for 1 MiB, a negative number for no limit.
+	// as a frame announces it, or as soon as a compressed one has become so large. 0
+	// stands for 1 MiB, a negative number for no limit.
 	ReadLimit int64
 
 	// KeepAlive is for how long nothing may be heard of the peer before it is sent

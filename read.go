@@ -77,7 +77,7 @@ const (
 )
 
 var (
-	errConcurrentRead = errors.New("websocket: somebody else is reading from this connection: one goroutine at a time may, and CloseRead takes it over")
+	errConcurrentRead = errors.New("websocket: another goroutine, or CloseRead, is reading from this connection: one at a time may")
 	errDiscarded      = errors.New("websocket: this message's reader is out of date: a later read has discarded the rest of the message")
 
 	// Never seen outside.

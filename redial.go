@@ -80,7 +80,7 @@ const (
 	settled       = 10 * time.Second // a connection that has held for so long was no failure
 )
 
-var errRedialing = errors.New("websocket: there is a loop over this Redialer's Messages already: one at a time may be")
+var errRedialing = errors.New("websocket: another loop over this Redialer's Messages has not ended: there may be one at a time")
 
 // Messages connects, and returns the messages of all connections, one after the other,
 // for a loop. Their bytes belong to the caller. The loop ends
@@ -93,8 +93,8 @@ var errRedialing = errors.New("websocket: there is a loop over this Redialer's M
 //     stand for a server that may think otherwise later (RFC 9110 15.5);
 //   - when URL or Options cannot be used, and when Retry says so.
 //
-// Nothing is left running then, and another loop may begin. One at a time may be; a
-// second gets an error at once.
+// Nothing is left running then, and another loop may begin. There may be one at a
+// time: a second gets an error at once.
 func (r *Redialer) Messages(ctx context.Context) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		if err := r.begin(); err != nil {

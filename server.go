@@ -118,8 +118,8 @@ func (x *requestContext) Value(key any) any {
 // them: it can limit, count and shut them down. A Server must not be copied after
 // its first use, nor its fields changed.
 type Server struct {
-	Options Options
-	Handler Handler
+	Options Options // for the handshake and the connections: see Accept
+	Handler Handler // is run for each connection
 
 	// MaxConns is how many connections there may be at a time, and MaxConnsPerAddr
 	// how many from one address, each counted from its handshake until its function

@@ -8,7 +8,7 @@ import (
 
 // Stats tells what a connection has done so far: see [Conn.Stats].
 type Stats struct {
-	Received, Sent Traffic
+	Received, Sent Traffic // in messages and in bytes
 
 	// CloseReceived and CloseSent are the status codes of the Close frames each way,
 	// 0 before there was one. CloseReceived is StatusAbnormalClosure for a connection

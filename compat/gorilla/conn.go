@@ -78,6 +78,7 @@ var closeNames = map[int]string{
 	CloseTLSHandshake:            " (TLS handshake error)",
 }
 
+// Error tells the code, by its name too, and the text.
 func (e *CloseError) Error() string {
 	text := "websocket: close " + strconv.Itoa(e.Code) + closeNames[e.Code]
 	if e.Text != "" {

@@ -16,6 +16,7 @@ type HandshakeError struct {
 	message string
 }
 
+// Error tells the reason in words.
 func (e HandshakeError) Error() string { return e.message }
 
 // An Upgrader makes connections of requests. Its methods may be called by any number of

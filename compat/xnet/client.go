@@ -15,7 +15,7 @@ import (
 // A DialError tells why a connection could not be opened.
 type DialError struct {
 	*Config
-	Err error
+	Err error // what went wrong: ErrBadStatus, for one, or an error of the network
 }
 
 // Error does not show a password of the Location.
@@ -27,6 +27,7 @@ func (e *DialError) Error() string {
 	return "websocket.Dial " + location + ": " + e.Err.Error()
 }
 
+// Unwrap returns e.Err.
 func (e *DialError) Unwrap() error { return e.Err }
 
 // Dial opens a connection to a server by its URL, with one subprotocol, or none if

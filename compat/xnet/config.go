@@ -32,9 +32,10 @@ func NewConfig(server, origin string) (config *Config, err error) {
 
 // A ProtocolError is a fault of a handshake or of an argument.
 type ProtocolError struct {
-	ErrorString string
+	ErrorString string // what it is
 }
 
+// Error returns err.ErrorString.
 func (err *ProtocolError) Error() string { return err.ErrorString }
 
 // What a DialError wraps, and what the codecs return.
