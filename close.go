@@ -97,7 +97,7 @@ func isNormalClose(err error) bool {
 // A ProtocolError tells what the peer did against the protocol. The connection
 // has failed (RFC 6455 7.1.7), and the peer was told Code and Reason.
 type ProtocolError struct {
-	Code    StatusCode // StatusProtocolError or StatusInvalidPayload
+	Code    StatusCode // StatusProtocolError, StatusInvalidPayload or StatusPolicyViolation
 	Section string     // of RFC 6455, unless it names another: where the rule stands
 	Reason  string     // in words
 }

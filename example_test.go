@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/rpc"
@@ -172,19 +173,29 @@ func Example_deadline() {
 	// better late, <nil>
 }
 
-// Keepalive is on. A shorter one finds a vanished peer sooner, and keeps a connection
-// open through what forgets quiet ones after 30 s.
+// Keepalive is on, with 30 s. A shorter one finds a vanished peer sooner, and keeps a
+// connection open through what forgets quiet ones after 30 s.
 func Example_keepalive() {
-	server := &websocket.Server{
+	ended := make(chan error)
+	server := httptest.NewServer(&websocket.Server{
 		Options: websocket.Options{
-			KeepAlive:    15 * time.Second, // of silence: a ping; of 15 s more: gone
-			WriteTimeout: 5 * time.Second,  // for a peer that takes nothing
+			KeepAlive:    20 * time.Millisecond, // of silence: a ping; of 20 ms more: gone. Elsewhere rather 15 s
+			WriteTimeout: 5 * time.Second,       // for a peer that takes nothing
 		},
 		Handler: func(c *websocket.Conn, r *http.Request) {
-			<-c.CloseRead(r.Context()).Done() // or any other way to read
+			_, _, err := c.ReadMessage(r.Context())
+			ended <- err
 		},
+	})
+	defer server.Close()
+	// Who neither reads nor has keepalive answers no ping, like a machine that is gone.
+	c, _, err := websocket.Dial(context.Background(), server.URL, &websocket.Options{KeepAlive: -1})
+	if err != nil {
+		log.Fatal(err)
 	}
-	log.Fatal(http.ListenAndServe("localhost:1234", server))
+	defer c.Close()
+	fmt.Println(errors.Is(<-ended, os.ErrDeadlineExceeded))
+	// Output: true
 }
 
 // How long the peer takes to answer.
@@ -239,16 +250,38 @@ func ExampleServer_Shutdown() {
 			c.WriteMessage(r.Context(), m.Type, m.Data)
 		}
 	}}
-	web := &http.Server{Addr: "localhost:1234", Handler: sockets}
-	go web.ListenAndServe()
+	web := &http.Server{Handler: sockets}
+	listener, err := net.Listen("tcp", "localhost:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	go web.Serve(listener)
 
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	<-ctx.Done()
+	interrupted, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	seen := make(chan error)
+	go client("ws://"+listener.Addr().String(), stop, seen) // which stands for Ctrl-C here
+	<-interrupted.Done()
 	stop()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	sockets.Shutdown(ctx) // 1001 for every client
-	web.Shutdown(ctx)
+	fmt.Println(sockets.Shutdown(ctx)) // 1001 for every client
+	fmt.Println(web.Shutdown(ctx))
+	fmt.Println(<-seen)
+	// Output:
+	// <nil>
+	// <nil>
+	// websocket: closed by the peer with 1001 (going away)
+}
+
+// client connects, calls a function, and tells how the connection ends.
+func client(url string, connected func(), seen chan<- error) {
+	ctx := context.Background()
+	c, _, err := websocket.Dial(ctx, url, nil)
+	connected()
+	if err == nil {
+		_, _, err = c.ReadMessage(ctx)
+	}
+	seen <- err
 }
 
 // The server chooses the first of its own that the client offers.

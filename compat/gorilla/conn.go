@@ -103,7 +103,7 @@ func IsUnexpectedCloseError(err error, expectedCodes ...int) bool {
 
 // FormatCloseMessage returns the payload of a Close frame with this code and text, for
 // WriteControl or WriteMessage; it is empty for CloseNoStatusReceived. More than 123
-// bytes of text do not fit into a frame.
+// bytes of text do not fit into a frame, which the write tells.
 func FormatCloseMessage(closeCode int, text string) []byte {
 	if closeCode == CloseNoStatusReceived {
 		return []byte{}
@@ -166,7 +166,7 @@ func (c *Conn) Subprotocol() string { return c.ws.Subprotocol() }
 
 // Close closes the connection without a Close frame, which is to be sent before if
 // the peer should get one. What was written leaves, for which Close waits a second at
-// the most.
+// the most. At a second call it returns [net.ErrClosed].
 func (c *Conn) Close() error {
 	c.readEnd.Set(time.Time{}) // stops the timers
 	c.writeEnd.Set(time.Time{})

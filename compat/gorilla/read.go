@@ -23,7 +23,10 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 
 // NextReader returns the type of the next message, TextMessage or BinaryMessage, and
 // its reader. What was not read of the last message is discarded, and its reader is at
-// its end. All errors are final: every read after one returns it again.
+// its end. All errors are final: every read after one returns it again. They are a
+// *CloseError for a Close frame of the peer or an end without one, ErrReadLimit, a
+// [net.Error] for a deadline that is over, what a handler has returned, [net.ErrClosed]
+// after Close, and what the peer did against the protocol, in words.
 func (c *Conn) NextReader() (messageType int, r io.Reader, err error) {
 	c.reading.Lock()
 	defer c.reading.Unlock()

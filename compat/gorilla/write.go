@@ -33,6 +33,11 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 // WriteMessage sends a message, or a control frame if messageType is one of those. It
 // ends a message that NextWriter has begun; pings and pongs pass it. The data is the
 // caller's again when it returns.
+//
+// It returns ErrCloseSent behind a Close frame, [net.ErrClosed] after Close, a [net.Error]
+// for a deadline that is over, what has ended the connection before, and an error without
+// consequences for another messageType, for more than 125 bytes of a control frame, and
+// for a status that a Close frame must not have (RFC 6455 5.5, 7.4).
 func (c *Conn) WriteMessage(messageType int, data []byte) error {
 	ctx := c.writeEnd.Context()
 	if messageType == PingMessage || messageType == PongMessage {
@@ -113,7 +118,8 @@ func (c *Conn) wrote(ctx context.Context, err error) error {
 // WriteControl sends a control frame: CloseMessage, whose data FormatCloseMessage makes,
 // PingMessage or PongMessage. It passes messages that are being written, and waits
 // until the deadline at the most, or without an end if that is zero, which it only has
-// to for a peer that takes nothing. A frame has at most 125 bytes of data.
+// to for a peer that takes nothing. A frame has at most 125 bytes of data. Its errors are
+// those of WriteMessage, but that one for the deadline is not final.
 func (c *Conn) WriteControl(messageType int, data []byte, deadline time.Time) error {
 	if !isControl(messageType) {
 		return errBadMessageType
@@ -146,7 +152,8 @@ func (c *Conn) writeControl(ctx context.Context, messageType int, data []byte) e
 
 // NextWriter returns a writer of a message, which its Close ends. There is one at a
 // time: the next NextWriter or write of a message ends the last. The writer of a control
-// frame holds the data until Close.
+// frame holds the data until Close. Its errors, and those of the writer, are those of
+// WriteMessage; a writer whose message was ended has its own.
 func (c *Conn) NextWriter(messageType int) (io.WriteCloser, error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
@@ -250,7 +257,8 @@ func (w *wholeWriter) Close() error {
 }
 
 // WriteJSON sends v in JSON, with a line feed behind it, as a text message; see
-// [json.Marshal].
+// [json.Marshal]. After an error of that nothing was sent; other errors are those of
+// WriteMessage.
 func (c *Conn) WriteJSON(v interface{}) error {
 	var b bytes.Buffer
 	if err := json.NewEncoder(&b).Encode(v); err != nil {
@@ -272,7 +280,8 @@ type PreparedMessage struct {
 	whole       *websocket.PreparedMessage
 }
 
-// NewPreparedMessage prepares a message or a control frame. It copies data.
+// NewPreparedMessage prepares a message or a control frame. It copies data. An error is
+// that for another messageType, or for more than 125 bytes of a control frame.
 func NewPreparedMessage(messageType int, data []byte) (*PreparedMessage, error) {
 	err, control := checkData(messageType), isControl(messageType)
 	if control {
@@ -302,7 +311,7 @@ func (c *Conn) WritePreparedMessage(pm *PreparedMessage) error {
 func (c *Conn) EnableWriteCompression(enable bool) { c.plain.Store(!enable) }
 
 // SetCompressionLevel takes the levels of compress/flate, from -2 to 9, and has no
-// effect: how hard is searched was settled with the handshake.
+// effect: how hard is searched was settled with the handshake. Another level is an error.
 func (c *Conn) SetCompressionLevel(level int) error {
 	if level < -2 || level > 9 {
 		return fmt.Errorf("websocket: compression level %d: compress/flate has those from -2 to 9", level)

@@ -31,7 +31,7 @@ func (e *DialError) Error() string {
 func (e *DialError) Unwrap() error { return e.Err }
 
 // Dial opens a connection to a server by its URL, with one subprotocol, or none if
-// that is "", as a page of an origin.
+// that is "", as a page of an origin. Its errors are those of NewConfig and DialConfig.
 func Dial(url_, protocol, origin string) (ws *Conn, err error) {
 	config, err := NewConfig(url_, origin)
 	if err != nil {

@@ -20,7 +20,8 @@ type Codec struct {
 // from its first byte.
 var ErrFrameTooLarge = errors.New("websocket: the message is larger than Conn.MaxPayloadBytes")
 
-// Send sends v as one message.
+// Send sends v as one message. Its errors are those of cd.Marshal, after which nothing was
+// sent, and those of [Conn.Write].
 func (cd Codec) Send(ws *Conn, v interface{}) (err error) {
 	data, payloadType, err := cd.Marshal(v)
 	if err != nil {
@@ -72,7 +73,8 @@ type readerFunc func([]byte) (int, error)
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // Message is a codec for strings, which are text messages, and byte slices, which
-// are binary ones. It receives a message of either type into a *string or a *[]byte.
+// are binary ones. It receives a message of either type into a *string or a *[]byte. For
+// any other value it returns ErrNotSupported.
 var Message = Codec{marshalMessage, unmarshalMessage}
 
 func marshalMessage(v interface{}) (data []byte, payloadType byte, err error) {

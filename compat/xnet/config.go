@@ -20,7 +20,7 @@ type Config struct {
 }
 
 // NewConfig returns a Config of a client, with the URLs of the server and of its own
-// origin.
+// origin. An error is that of [url.ParseRequestURI].
 func NewConfig(server, origin string) (config *Config, err error) {
 	config = &Config{Version: ProtocolVersionHybi13, Header: make(http.Header)}
 	if config.Location, err = url.ParseRequestURI(server); err != nil {

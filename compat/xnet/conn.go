@@ -68,7 +68,9 @@ func newConn(config *Config, request *http.Request, ws *websocket.Conn) *Conn {
 
 // Read reads the next bytes of the messages that come, text or binary, as one
 // stream. It returns io.EOF when the peer has closed the connection, or has ended it
-// between two messages.
+// between two messages. Other errors are os.ErrDeadlineExceeded for a deadline that is
+// over, after which nothing is lost, [net.ErrClosed] after Close, and what the peer did
+// against the protocol, in words.
 func (ws *Conn) Read(msg []byte) (n int, err error) {
 	ws.reading.Lock()
 	defer ws.reading.Unlock()
@@ -115,7 +117,9 @@ func (ws *Conn) read(p []byte) (int, error) {
 	return n, deadline.Error(ctx, err)
 }
 
-// Write sends msg as a message of PayloadType.
+// Write sends msg as a message of PayloadType. Its errors are os.ErrDeadlineExceeded for a
+// deadline that is over, one that wraps [net.ErrClosed] after Close and WriteClose, and
+// what has ended the connection.
 func (ws *Conn) Write(msg []byte) (n int, err error) {
 	if err := ws.send(ws.PayloadType, msg); err != nil {
 		return 0, err
@@ -149,7 +153,8 @@ func (ws *Conn) WriteClose(status int) (err error) {
 }
 
 // Close closes the connection: what was written still leaves, with a Close frame of
-// status 1000 behind it, for which Close waits a second at the most.
+// status 1000 behind it, for which Close waits a second at the most. At a second call it
+// returns [net.ErrClosed].
 func (ws *Conn) Close() error {
 	ws.WriteClose(int(websocket.StatusNormalClosure))
 	ws.SetDeadline(time.Time{}) // stops the timers
