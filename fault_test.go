@@ -106,10 +106,9 @@ type faultyWire struct {
 }
 
 // Whichever operation on the net.Conn fails, and however, or the network at that
-// moment: no panic, no hang, every
-// call returns the right error, and in the end the socket is closed and nothing is
-// left behind: no goroutine and no timer, which the bubble would not end with, and no
-// buffer of the pools.
+// moment: no panic, no hang, every call returns the right error, and in the end the
+// socket is closed and nothing is left behind: no goroutine, which the bubble would
+// not end with, no timer, and no buffer of the pools.
 func TestFaults(t *testing.T) {
 	faults := []fault{
 		{name: "an error", err: errFault},
@@ -220,6 +219,7 @@ func (w faultyWire) failAt(t *testing.T, r role, k int, f fault) (reached bool) 
 			t.Errorf("operation %d (%s) failed, and the socket was not closed", k, failing.op())
 		}
 		failing.judge(t, c, errs)
+		wantUnwatched(t, fmt.Sprintf("operation %d (%s) failed", k, failing.op()), c)
 		far.Close()
 	})
 	if n := lent.Load() - before; n > 0 { // fewer: those of a test before, whose connections were still closing

@@ -446,6 +446,7 @@ func TestKeepAliveTimerIsGone(t *testing.T) {
 	for name, end := range map[string]func(g *rig){
 		"Close":               func(g *rig) { g.c.Close() },
 		"the peer's Close":    func(g *rig) { g.send(closeF(1000, "")); readErr(g.c) },
+		"the peer's EOF":      func(g *rig) { g.far.CloseWrite(); readErr(g.c) },
 		"the peer's reset":    func(g *rig) { g.mine.In.Reset(); readErr(g.c) },
 		"the peer's mistake":  func(g *rig) { g.write([]byte{0xff, 0xff}); readErr(g.c) },
 		"a Shutdown":          func(g *rig) { go g.c.Shutdown(bg, 1000, ""); g.wantClose("Shutdown", 1000); g.send(closeF(1000, "")) },
@@ -461,9 +462,9 @@ func TestKeepAliveTimerIsGone(t *testing.T) {
 				if g.c.cause() == nil {
 					t.Fatal("the connection should have ended")
 				}
-				if g.c.out.pings.alive.timer.Stop() {
-					t.Error("the keepalive's timer should be gone")
-				}
+				time.Sleep(time.Second) // for the peer's EOF
+				synctest.Wait()
+				wantUnwatched(t, "the connection has ended", g.c)
 			})
 		}
 	}

@@ -241,7 +241,7 @@ func (p *rawPeer) wantSilence(why string) {
 }
 
 // bubble runs f with a clock of its own, as a subtest of that name if it has one.
-// What f leaves behind, a goroutine or a timer, fails it.
+// A goroutine that f leaves behind fails it; a timer does not: see wantUnwatched.
 func bubble(t *testing.T, name string, f func(t *testing.T)) {
 	t.Helper()
 	run := func(t *testing.T) { t.Helper(); synctest.Test(t, f) }
@@ -249,6 +249,18 @@ func bubble(t *testing.T, name string, f func(t *testing.T)) {
 		run(t)
 	} else {
 		t.Run(name, run)
+	}
+}
+
+// wantUnwatched checks that neither a timer nor a context of the application's will
+// call a connection that has ended, in a bubble in which nothing goes on any more.
+func wantUnwatched(t testing.TB, why string, c *Conn) {
+	t.Helper()
+	if p := c.out.pings; p != nil && p.alive.timer != nil && p.alive.timer.Stop() {
+		t.Errorf("%s: the keepalive's timer should be gone", why)
+	}
+	if c.in.watch.stop != nil || c.out.watch.stop != nil {
+		t.Errorf("%s: the contexts of its calls should be left", why)
 	}
 }
 
