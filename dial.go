@@ -3,6 +3,7 @@ package websocket
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -110,6 +111,18 @@ func withoutURL(err error) error {
 	return err
 }
 
+// explained adds to an error what net/http leaves to be guessed.
+func explained(err error) error {
+	var untrusted *tls.CertificateVerificationError
+	switch {
+	case errors.Is(err, io.EOF):
+		return fmt.Errorf("the connection was closed without an answer: %w", err)
+	case errors.As(err, &untrusted):
+		return fmt.Errorf("%w; whom else to trust is for the TLS configuration of Options.HTTPClient to say (RootCAs)", err)
+	}
+	return err
+}
+
 // A dialer makes one handshake, which may take several requests.
 type dialer struct {
 	opts   *Options
@@ -161,7 +174,7 @@ func (d *dialer) request(ctx context.Context, u *url.URL) (*http.Response, error
 	case err == nil:
 		return resp, nil
 	case resp == nil:
-		return nil, fmt.Errorf("websocket: dial %s: %w", d.target, withoutURL(err))
+		return nil, fmt.Errorf("websocket: dial %s: %w", d.target, explained(withoutURL(err)))
 	}
 	resp.Body = http.NoBody // the client has closed it
 	return resp, d.fail(resp, "the redirect cannot be followed", withoutURL(err))

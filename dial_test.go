@@ -334,6 +334,26 @@ func TestDialNobodyListens(t *testing.T) {
 	}
 }
 
+// What net/http says in a word is said in a sentence.
+func TestDialErrorsAreClear(t *testing.T) {
+	cuts := newPiped(func(nc net.Conn) { http.ReadRequest(bufio.NewReader(nc)) })
+	_, _, err := Dial(t.Context(), "ws://example.com/", &Options{HTTPClient: cuts.Client})
+	if want := "websocket: dial ws://example.com/: the connection was closed without an answer: EOF"; err == nil || err.Error() != want || !errors.Is(err, io.EOF) {
+		t.Errorf("the error should be %q, and is %v", want, err)
+	}
+	cuts.wg.Wait()
+
+	s := httptest.NewUnstartedServer(nil)
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	defer s.Close()
+	_, _, err = Dial(t.Context(), "wss"+strings.TrimPrefix(s.URL, "https"), nil)
+	var cert *tls.CertificateVerificationError
+	if !errors.As(err, &cert) || !strings.Contains(err.Error(), "RootCAs") || !strings.Contains(err.Error(), "Options.HTTPClient") {
+		t.Errorf("the error should name the option: %v", err)
+	}
+}
+
 // The server's first messages come in the same segment as its 101, or record with
 // TLS, and are not lost in the Transport's buffer, whatever its size.
 func TestDialKeepsBufferedBytes(t *testing.T) {

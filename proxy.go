@@ -45,6 +45,10 @@ func tunnel(ctx context.Context, t *http.Transport) {
 	if t.Proxy != nil {
 		t.Proxy = d.choose
 	}
+	// For wss the Transport asks, and of a refusal would tell no more than its name.
+	t.OnProxyConnectResponse = func(ctx context.Context, proxy *url.URL, req *http.Request, resp *http.Response) error {
+		return proxyError(proxy, req.Host, d.judge(ctx, proxy, req, resp))
+	}
 }
 
 // choose is the Proxy of the Transport, which asks it before each request, and so
@@ -105,9 +109,17 @@ func (d *tunneller) connect(proxy *url.URL, addr string) (net.Conn, error) {
 	}
 	if err != nil {
 		nc.Close()
-		return nil, fmt.Errorf("proxy %s: CONNECT %s: %w", proxy.Redacted(), addr, err)
+		return nil, proxyError(proxy, addr, err)
 	}
 	return nc, nil
+}
+
+// proxyError tells of which proxy and of which address err is.
+func proxyError(proxy *url.URL, addr string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("proxy %s: CONNECT %s: %w", proxy.Redacted(), addr, err)
 }
 
 // dialProxy opens a connection to the proxy itself.
@@ -166,16 +178,22 @@ func (d *tunneller) askProxy(ctx context.Context, nc net.Conn, proxy *url.URL, a
 	if err != nil {
 		return err
 	}
+	err = d.judge(ctx, proxy, req, resp)
+	if err == nil && br.Buffered() > 0 {
+		err = errors.New("bytes follow its answer before anything was sent through it")
+	}
+	return err
+}
+
+// judge returns an error for an answer by which a proxy refuses.
+func (d *tunneller) judge(ctx context.Context, proxy *url.URL, req *http.Request, resp *http.Response) error {
 	if d.t.OnProxyConnectResponse != nil {
 		if err := d.t.OnProxyConnectResponse(ctx, proxy, req, resp); err != nil {
 			return err
 		}
 	}
-	switch {
-	case resp.StatusCode/100 != 2: // 9.3.6: "Any 2xx (Successful) response indicates" success
+	if resp.StatusCode/100 != 2 { // 9.3.6: "Any 2xx (Successful) response indicates" success
 		return fmt.Errorf("it answers %s", resp.Status)
-	case br.Buffered() > 0:
-		return errors.New("bytes follow its answer before anything was sent through it")
 	}
 	return nil
 }

@@ -409,6 +409,22 @@ func TestDialProxyRefuses(t *testing.T) {
 	}
 }
 
+// For wss, where net/http asks the proxy, a refusal tells as much.
+func TestDialProxyRefusesTLS(t *testing.T) {
+	addr := serve(t, &relay{user: "user:other"})
+	client := proxied("http://user:secret@" + addr)
+	_, _, err := Dial(testContext(t), "wss://example.com/", &Options{HTTPClient: client})
+	want := "websocket: dial wss://example.com/: proxy http://user:xxxxx@" + addr + ": CONNECT example.com:443: it answers 407 Proxy Authentication Required"
+	if err == nil || err.Error() != want {
+		t.Errorf("the error should be %q, and is %v", want, err)
+	}
+	boom := errors.New("the hook says no")
+	client.Transport.(*http.Transport).OnProxyConnectResponse = func(context.Context, *url.URL, *http.Request, *http.Response) error { return boom }
+	if _, _, err = Dial(testContext(t), "wss://example.com/", &Options{HTTPClient: client}); !errors.Is(err, boom) {
+		t.Errorf("the hook of the Transport should be asked: %v", err)
+	}
+}
+
 // The hooks of the Transport have a say for ws as for wss.
 func TestDialProxyHeader(t *testing.T) {
 	p := &relay{to: serve(t, acceptor(nil, echo))}
