@@ -45,7 +45,8 @@ type Options struct {
 	// it before it counts as gone and the connection fails. A slow peer that takes
 	// something now and then is not gone; and since nobody tells when it has taken the
 	// last byte, it may be twice as long until one is found to be. 0 stands for 10 s, a
-	// negative duration for no limit.
+	// negative duration for no limit: then nobody finds a peer that has vanished while
+	// the queue is full, since a ping has no room in it.
 	WriteTimeout time.Duration
 
 	// WriteQueue is how many bytes may wait for a slow peer before writers have to

@@ -338,6 +338,85 @@ func TestServerShutdown(t *testing.T) {
 	})
 }
 
+// Whatever a function is doing, and whatever its client does, Shutdown is over with its
+// context at the latest, and a second later nothing is left. A client that answers is
+// not waited for.
+func TestServerShutdownCutsAnything(t *testing.T) {
+	room := new(Group)
+	often := func(f func() error) {
+		for f() == nil {
+			time.Sleep(300 * time.Millisecond)
+		}
+	}
+	doings := map[string]Handler{
+		"reads":                func(c *Conn, r *http.Request) { often(func() error { return readErr(c) }) },
+		"writes":               func(c *Conn, r *http.Request) { often(func() error { return c.WriteText(bg, pattern(5000)) }) },
+		"writes much":          func(c *Conn, r *http.Request) { often(func() error { return c.WriteText(bg, pattern(200_000)) }) },
+		"pings":                func(c *Conn, r *http.Request) { often(func() error { _, err := c.Ping(bg); return err }) },
+		"is a member":          func(c *Conn, r *http.Request) { room.Add(c); <-c.CloseRead(bg).Done() },
+		"reads half a message": func(c *Conn, r *http.Request) { c.NextReader(bg); <-r.Context().Done() },
+		"streams":              func(c *Conn, r *http.Request) { s := Stream(c, MessageBinary); io.Copy(s, s) },
+		"closes its stream": func(c *Conn, r *http.Request) {
+			time.Sleep(9 * time.Second)
+			Stream(c, MessageBinary).Close()
+		},
+		"closes itself": func(c *Conn, r *http.Request) {
+			time.Sleep(9 * time.Second)
+			c.Shutdown(bg, 4000, "")
+		},
+		"writes a message without end": func(c *Conn, r *http.Request) {
+			m, _ := c.NextWriter(bg, MessageText)
+			often(func() error { _, err := m.Write([]byte(pattern(5000))); return err })
+		},
+		"writes half a message": func(c *Conn, r *http.Request) {
+			m, _ := c.NextWriter(bg, MessageText)
+			m.Write([]byte(pattern(5000)))
+			<-r.Context().Done()
+		},
+	}
+	clients := map[string]func(p *rawPeer){
+		"does nothing": func(p *rawPeer) {},
+		"only reads":   func(p *rawPeer) { io.Copy(io.Discard, p.nc) },
+		"only sends":   func(p *rawPeer) { often(func() error { _, err := p.nc.Write(textF("x").bytes(client)); return err }) },
+		"sends much": func(p *rawPeer) {
+			often(func() error { _, err := p.nc.Write(textF(pattern(9000)).bytes(client)); return err })
+		},
+		"answers": func(p *rawPeer) {
+			for f, err := p.readFrame(); err == nil; f, err = p.readFrame() {
+				if f.op == OpClose {
+					p.nc.Write(closeF(1001, "").bytes(client))
+				}
+			}
+			p.nc.Close()
+		},
+	}
+	for doing, h := range doings {
+		for does, f := range clients {
+			bubble(t, "it "+doing+", the client "+does, func(t *testing.T) {
+				server := &Server{Handler: h}
+				p := newSite(t, server).connect(3000)
+				p.shake()
+				peer := inBackground(func() bool { f(p); return true })
+				time.Sleep(10 * time.Second)
+				ctx, cancel := context.WithTimeout(bg, 3*time.Second)
+				defer cancel()
+				var err error
+				d := took(func() { err = server.Shutdown(ctx) })
+				if does == "answers" && (err != nil || d > time.Second) || d > 3*time.Second || (d == 3*time.Second) != (err != nil) {
+					t.Errorf("Shutdown returns %v after %v", err, d)
+				}
+				time.Sleep(time.Second)
+				synctest.Wait()
+				if open := server.Stats().Open; open > 0 || server.serving > 0 || room.Len() > 0 {
+					t.Errorf("%d connections, %d functions and %d members are left", open, server.serving, room.Len())
+				}
+				p.nc.Close()
+				<-peer
+			})
+		}
+	}
+}
+
 func TestServerClose(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		returned := make(chan error, 3)
