@@ -128,8 +128,12 @@ func serializeOrigin(u *url.URL) string {
 	return strings.ToLower(u.Scheme + "://" + u.Host)
 }
 
-// dialError returns the error of x/net for what a server has answered.
+// dialError returns the error of the network, or that of x/net for what a server has
+// answered.
 func dialError(err error, resp *http.Response) error {
+	if network := net.Error(nil); errors.As(err, &network) { // programs look for it by an assertion
+		return network
+	}
 	if refusal := (*websocket.HandshakeError)(nil); !errors.As(err, &refusal) || resp == nil {
 		return err
 	}

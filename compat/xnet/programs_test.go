@@ -279,6 +279,26 @@ func TestProgramDeadline(t *testing.T) {
 	receive(t, ws, "late")
 }
 
+// A client that tells why nobody answers.
+func TestProgramNobodyListens(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	_, err = websocket.Dial("ws://"+l.Addr().String()+"/", "", "http://localhost/")
+	failed, ok := err.(*websocket.DialError)
+	if !ok {
+		t.Fatalf("Dial returns %T, %v", err, err)
+	}
+	if op, ok := failed.Err.(*net.OpError); !ok || op.Op != "dial" {
+		t.Errorf("the error of the network is %T, %v", failed.Err, failed.Err)
+	}
+	if want := "websocket.Dial ws://" + l.Addr().String() + "/: dial tcp " + l.Addr().String() + ": "; !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("the error should begin with %q, and is %q", want, err)
+	}
+}
+
 // A connection that was opened by other means.
 func TestProgramNewClient(t *testing.T) {
 	url := serve(t, websocket.Handler(func(ws *websocket.Conn) { io.Copy(ws, ws) }))
