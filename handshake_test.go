@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"bytes"
 	"encoding/base64"
 	"fmt"
 	"reflect"
@@ -63,10 +64,28 @@ func TestBrowserHandshake(t *testing.T) {
 	}
 }
 
+// 4.1: "a nonce consisting of a randomly selected 16-byte value". What can be seen from
+// outside: none comes twice, and every bit of it is sometimes set and sometimes not.
 func TestNewKey(t *testing.T) {
-	a, b := newKey(), newKey()
-	if !validKey(a) || !validKey(b) || a == b {
-		t.Errorf("keys are %q and %q, want two different ones of 16 bytes", a, b)
+	seen := make(map[string]bool)
+	var ever, always [keySize]byte
+	copy(always[:], bytes.Repeat([]byte{0xff}, keySize))
+	for range 256 {
+		key := newKey()
+		if !validKey(key) || seen[key] {
+			t.Fatalf("the key is %q, and must be 16 bytes that were not drawn before", key)
+		}
+		seen[key] = true
+		nonce, _ := base64.StdEncoding.DecodeString(key)
+		for i, b := range nonce {
+			ever[i] |= b
+			always[i] &= b
+		}
+	}
+	for i := range keySize {
+		if ever[i] != 0xff || always[i] != 0 {
+			t.Errorf("of byte %d of 256 keys the bits %08b are never set, and %08b always", i, ^ever[i], always[i])
+		}
 	}
 }
 
