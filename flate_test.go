@@ -269,6 +269,38 @@ func TestDeflateOnTheWire(t *testing.T) {
 	c.Close()
 }
 
+// What WriteUncompressed sends is not compressed, large or small, whether it has to wait
+// for its turn or not.
+func TestWriteUncompressed(t *testing.T) {
+	onBoth(t, nil, func(t *testing.T, g *rig) {
+		o := both(true, 15)
+		o.MinSize = 512
+		withDeflate(g.c, o)
+		write := func(secret string) <-chan error {
+			return inBackground(func() error { return g.c.WriteUncompressed(bg, MessageText, []byte(secret)) })
+		}
+		small, large := pattern(2000), pattern(largeWrite)
+		at := write(small)
+		g.wantFrame("at once", textF(small))
+		big := write(large)
+		g.wantFrame("a large one", textF(large))
+		w, err := g.c.NextWriter(bg, MessageText)
+		if err != nil {
+			t.Fatal(err)
+		}
+		waits := write(small)
+		wantPending(t, "a NextWriter is open", waits)
+		w.Close()
+		g.wantFrame("of the NextWriter", textF(""))
+		g.wantFrame("behind a NextWriter", textF(small))
+		for _, written := range []<-chan error{at, big, waits} {
+			if err := <-written; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
 // RFC 7692 6.1, 6.2: the bit is set on the first frame of a message, where that
 // was agreed on, and nowhere else.
 func TestRSV1(t *testing.T) {
