@@ -354,6 +354,57 @@ func TestInternalsNamesExist(t *testing.T) {
 	}
 }
 
+// The tables of docs/migration.md tell of every function, method and type of the packages
+// under compat, but for what a net.Conn, an error or an http.Handler has anyhow.
+func TestMigrationIsComplete(t *testing.T) {
+	text, err := os.ReadFile("docs/migration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	anyhow := []string{"Addr", "Network", "Error", "Unwrap", "ServeHTTP", "ProtocolError"}
+	n := 0
+	for _, dir := range []string{"compat/xnet", "compat/gorilla"} {
+		files, _ := filepath.Glob(filepath.Join(dir, "*.go"))
+		for _, name := range files {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range f.Decls {
+				for _, name := range declared(d) {
+					n++
+					if !strings.Contains(string(text), name) && !slices.Contains(anyhow, name) {
+						t.Errorf("docs/migration.md does not tell what becomes of %s's %s", dir, name)
+					}
+				}
+			}
+		}
+	}
+	if n < 80 {
+		t.Errorf("%d names are too few to be all", n)
+	}
+}
+
+// declared returns the exported function, method or types that d declares.
+func declared(d ast.Decl) (names []string) {
+	switch d := d.(type) {
+	case *ast.FuncDecl:
+		if d.Name.IsExported() && isExportedReceiver(d) {
+			names = append(names, d.Name.Name)
+		}
+	case *ast.GenDecl:
+		for _, s := range d.Specs {
+			if s, ok := s.(*ast.TypeSpec); ok && s.Name.IsExported() {
+				names = append(names, s.Name.Name)
+			}
+		}
+	}
+	return names
+}
+
 // What the tables of docs/migration.md advise is there, and compiles.
 func TestMigrationTables(t *testing.T) {
 	needGo(t)

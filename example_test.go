@@ -334,7 +334,8 @@ func ExampleAllowOrigins() {
 //		proxy_set_header X-Real-IP $remote_addr;
 //	}
 //
-// The Host, with its port, is for the check of origins. nginx forgets a connection after 60 s of
+// The Host, with its port, is for the check of origins; a proxy without TLS on the same
+// machine needs Options.Hosts besides. nginx forgets a connection after 60 s of
 // silence; keepalive, on by default, does not let it come to that. What the proxy says
 // of addresses is believed because nobody but the proxy reaches this port.
 func Example_behindNginx() {
