@@ -2,9 +2,12 @@ package websocket
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -217,6 +220,81 @@ func TestServerStats(t *testing.T) {
 			t.Error("the caller should own what he gets")
 		}
 	})
+}
+
+// What many clients say that they have sent and received is, together, what the server
+// says that it has received and sent, whoever asks it meanwhile.
+func TestServerStatsAddUp(t *testing.T) {
+	const clients, messages = 30, 15
+	for _, compression := range []*Compression{nil, {}} {
+		opts := &Options{Compression: compression}
+		var room Group
+		server := &Server{Options: *opts, Handler: func(c *Conn, r *http.Request) {
+			room.Add(c)
+			for m := range c.Messages(r.Context()) {
+				if string(m.Data) == "bye" {
+					return
+				}
+				room.Broadcast(m.Type, m.Data, c)
+				c.WriteMessage(r.Context(), m.Type, m.Data)
+			}
+		}}
+		addr := serve(t, server)
+		var mu sync.Mutex
+		want := ServerStats{Accepted: clients, CloseReceived: make(map[StatusCode]uint64), CloseSent: make(map[StatusCode]uint64)}
+		var all sync.WaitGroup
+		for i := range clients {
+			all.Go(func() {
+				c, _, err := Dial(bg, "ws://"+addr, opts)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for j := range messages {
+					text := strings.Repeat(fmt.Sprint(i, " ", j, " "), 1+i*j%200)
+					c.WriteText(bg, text)
+					for got := []byte(nil); string(got) != text && err == nil; {
+						_, got, err = c.ReadMessage(bg)
+					}
+				}
+				if i%2 == 0 {
+					c.WriteText(bg, "bye")
+					readErr(c)
+				} // and the Shutdown waits for the end
+				if err = errors.Join(err, c.Shutdown(bg, StatusCode(4000+i%3), "")); err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				s := c.Stats()
+				want.Received.add(s.Sent)
+				want.Sent.add(s.Received)
+				want.CloseReceived[s.CloseSent]++
+				want.CloseSent[s.CloseReceived]++
+			})
+		}
+		over := make(chan struct{})
+		asked := inBackground(func() (last ServerStats) {
+			for !isClosed(over) {
+				now := server.Stats()
+				if now.Accepted < last.Accepted || now.Received.Wire < last.Received.Wire || now.Sent.Wire < last.Sent.Wire || now.Sent.Messages < last.Sent.Messages {
+					t.Errorf("counters should not shrink: %+v, then %+v", last, now)
+				}
+				last = now
+				time.Sleep(time.Millisecond)
+			}
+			return last
+		})
+		all.Wait()
+		close(over)
+		<-asked
+		if err := server.Shutdown(bg); err != nil {
+			t.Error(err)
+		}
+		if got := server.Stats(); !reflect.DeepEqual(got, want) {
+			t.Errorf("compression %v: the clients add up to\n%+v, and the server to\n%+v", compression != nil, want, got)
+		}
+	}
 }
 
 // What leaves while a connection is being closed is counted too.
