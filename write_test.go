@@ -1172,3 +1172,63 @@ func TestWriterMisused(t *testing.T) {
 		}
 	})
 }
+
+// A network that takes and brings one byte at a time gets all messages through, in
+// whatever way they are written.
+func TestWriteByteByByte(t *testing.T) {
+	rigs := map[string]func(testing.TB, role, *Options) *rig{"socket": newRig, "net.Conn": newPlainRig}
+	text := pattern(largeWrite + 100)
+	if raceEnabled {
+		text = pattern(6000) // a large one takes it twelve seconds
+	}
+	for name, newRig := range rigs {
+		for _, r := range bothRoles {
+			for _, o := range []*Compression{nil, both(true, 15)} {
+				bubble(t, fmt.Sprintf("%s, %v, compressed %v", name, r, o != nil), func(t *testing.T) {
+					g := newRig(t, r, nil)
+					g.mine.Out.Room, g.mine.In.Chunk = 1, 1
+					c := withDeflate(g.c, o)
+					peer := withDeflate(newConn(g.far, r.peer(), nil, "", nil), o)
+					var group Group
+					group.Add(c)
+					written := inBackground(func() error {
+						w, err := c.NextWriter(bg, MessageText)
+						if err != nil {
+							return err
+						}
+						io.WriteString(w, text[:10])
+						io.WriteString(w, text[10:])
+						if err := w.Close(); err != nil {
+							return err
+						}
+						return errors.Join(
+							c.WriteMessage(bg, MessageBinary, nil),
+							c.WriteText(bg, pattern(126)),
+							c.WriteMessage(bg, MessageText, []byte(text)),
+							c.Flush(bg),
+							group.Broadcast(MessageText, []byte(pattern(200))),
+						)
+					})
+					wantRead(t, "NextWriter", peer, MessageText, text)
+					wantRead(t, "an empty message", peer, MessageBinary, "")
+					wantRead(t, "WriteText", peer, MessageText, pattern(126))
+					wantRead(t, "WriteMessage", peer, MessageText, text)
+					wantRead(t, "Broadcast", peer, MessageText, pattern(200))
+					if err := <-written; err != nil {
+						t.Error(err)
+					}
+					read := inBackground(func() error { return readErr(c) })
+					if err := peer.WriteText(bg, "x"); err != nil {
+						t.Error(err)
+					}
+					go readErr(peer)
+					if err := c.Shutdown(bg, StatusNormalClosure, ""); err != nil {
+						t.Errorf("Shutdown: %v", err)
+					}
+					wantCloseError(t, "the reading", <-read, StatusNormalClosure)
+					peer.Close()
+				})
+			}
+		}
+	}
+}
