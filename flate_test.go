@@ -666,8 +666,9 @@ func TestDeflateAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
-	for _, takeover := range []bool{false, true} {
-		m := corpus.Kinds[0].Messages(2000, 1)[0]
+	inPieces, whole := corpus.Kinds[0].Messages(2000, 1)[0], []byte(strings.Repeat("so little is left of it ", 50)) // as they arrive
+	for i, m := range [][]byte{inPieces, inPieces, whole, whole} {
+		takeover := i%2 > 0
 		tape := newTape(nil, nil)
 		c := withDeflate(newConn(tape, server, nil, "", nil), both(takeover, 15))
 		d := deflate.NewCompressor(deflate.Fast, 15, false)
@@ -676,7 +677,7 @@ func TestDeflateAllocations(t *testing.T) {
 		run := func(most float64, what string, f func()) {
 			t.Helper()
 			if n := testing.AllocsPerRun(100, f); n > most {
-				t.Errorf("takeover %t: %s allocates %.1f times, want %.0f", takeover, what, n, most)
+				t.Errorf("takeover %t, %d bytes: %s allocates %.1f times, want %.0f", takeover, len(m), what, n, most)
 			}
 		}
 		buf := make([]byte, len(frame))

@@ -31,8 +31,8 @@ func (e echo) work(name string, cfg config, goals ...goal) work {
 // applications are libraries that do more than to echo.
 func applications(l library) bool { return !l.echo }
 
-// groups are libraries that broadcast; what is written by hand does not.
-func groups(l library) bool { return !l.echo && !l.aside }
+// senders are libraries that send unasked; what is written by hand answers only.
+func senders(l library) bool { return !l.echo && !l.aside }
 
 func webSockets(l library) bool { return !l.raw }
 
@@ -71,11 +71,11 @@ func works() []work {
 			atMostRaw(1.10), noPeerCheaper),
 		{
 			name: "broadcast of 128 B to 1000 connections, one at a time, for each", unit: micros, config: config{Job: "broadcast"},
-			goals: []goal{noPeerCheaper}, measure: broadcast{conns: 1000, burst: 1}.cost, takes: groups,
+			goals: []goal{noPeerCheaper}, measure: broadcast{conns: 1000, burst: 1}.cost, takes: senders,
 		},
 		{
 			name: "broadcast of 128 B to 1000 connections, in bursts of 8, for each", unit: micros, config: config{Job: "broadcast"},
-			goals: []goal{cheaperThanPeers(3)}, measure: broadcast{conns: 1000, burst: 8}.cost, takes: groups,
+			goals: []goal{cheaperThanPeers(3)}, measure: broadcast{conns: 1000, burst: 8}.cost, takes: senders,
 		},
 		{
 			name: "echo of 2 KiB of JSON, compressed, 16 connections, 8 in flight", unit: micros, config: config{Deflate: true},
@@ -132,15 +132,15 @@ func works() []work {
 		},
 		{
 			name: "a message every 5 ms to a silent client, 64 connections", unit: micros,
-			config: config{Job: "tick"}, measure: slowly.cost, takes: applications,
+			config: config{Job: "tick"}, measure: slowly.cost, takes: senders,
 		},
 		{
 			name: "the same, 99 of 100 arrive within", unit: millis,
-			config: config{Job: "tick"}, measure: slowly.delay(0.99), takes: applications,
+			config: config{Job: "tick"}, measure: slowly.delay(0.99), takes: senders,
 		},
 		{
 			name: "floods of 1000 messages every 50 ms to silent clients, 16 connections", unit: micros,
-			config: config{Job: "tick"}, measure: floods.cost, takes: applications,
+			config: config{Job: "tick"}, measure: floods.cost, takes: senders,
 		},
 		{
 			name: "a lone message on a connection that another goroutine keeps busy, 99 of 100 arrive within", unit: millis,
