@@ -32,8 +32,9 @@ type Group struct {
 
 	// OnSlow, if it is not nil, is told of the members to which Slow was applied: how
 	// many messages c has missed since the last call for it. There is one call at a
-	// time, on a goroutine of its own, so it delays no message and may use the group;
-	// a panic in it ends the program, as in any goroutine.
+	// time, on a goroutine of its own, so it delays no message and may use the group,
+	// though what it broadcasts c will miss as well, and it be called for that. A panic
+	// in it ends the program, as in any goroutine.
 	OnSlow func(c *Conn, missed int)
 
 	// mu guards what follows. It may be taken with a connection's out.mu held, and not
