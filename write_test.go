@@ -441,8 +441,8 @@ func TestPingFlood(t *testing.T) {
 	})
 }
 
-// What is large leaves from the caller's memory, in one call of a server, and is
-// not copied into the queue.
+// What is large leaves from the caller's memory, in one call of a server or a few, and
+// is not copied into the queue.
 func TestWriteLarge(t *testing.T) {
 	bubble(t, "one call", func(t *testing.T) {
 		g := newRig(t, server, nil)
@@ -451,6 +451,16 @@ func TestWriteLarge(t *testing.T) {
 		if calls := g.mine.Wrote(); len(calls) != 1 || calls[0] != "writev 200010" {
 			t.Errorf("a large message should leave in one writev, and leaves in %q", calls)
 		}
+	})
+	bubble(t, "a few calls", func(t *testing.T) {
+		g := newRig(t, server, nil)
+		g.mine.Out.Room = peerRoom
+		text := pattern(1 << 20)
+		g.c.WriteMessage(bg, MessageText, []byte(text))
+		if calls := g.mine.Wrote(); len(calls) != 2 || calls[0] != "writev 524298" {
+			t.Errorf("a message of 1 MiB should leave in two calls, and leaves in %q", calls)
+		}
+		g.wantFrame("in pieces of 512 KiB", textF(text))
 	})
 	// Cancelled before its first byte: nothing was sent.
 	onBoth(t, &Options{WriteTimeout: -1}, func(t *testing.T, g *rig) {
