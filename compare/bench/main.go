@@ -1,7 +1,7 @@
 // Bench measures what WebSockets cost a server: this library, others, and a raw TCP
 // loop, which is what the operating system asks for the same bytes.
 //
-//	go run ./bench                  # in compare/: everything, for half an hour
+//	go run ./bench                  # in compare/: everything, for 40 minutes
 //	go run ./bench -work 'echo 64'  # what matches a regular expression
 //	go run ./bench -lib 'raw|this|gws' -rounds 3 -time 500ms
 //	go run ./bench -delivery        # WebSockets against polling and long polling
