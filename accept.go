@@ -271,11 +271,12 @@ func checkOrigin(r *http.Request, allowed func(*http.Request) bool) *HandshakeEr
 	if !hasOrigin(r) || len(r.Header[fieldOrigin]) == 1 && allowed(r) {
 		return nil
 	}
-	if o, _ := requestOrigin(r); o.isAddressed(r) && o.isDoubtful(r) {
+	o, ok := requestOrigin(r)
+	if o.isAddressed(r) && o.isDoubtful(r) {
 		return refuseHost("host %.80q leads to this machine, but any name can be made to (DNS rebinding), so its pages are not taken for the server's own; a server that has that name says so with Options.Hosts", r.Host)
 	}
 	from, hint := show(r.Header[fieldOrigin]), ""
-	if _, ok := requestOrigin(r); ok { // AllowOrigins takes no other, "null" for one
+	if ok { // AllowOrigins takes no other, "null" for one
 		hint = fmt.Sprintf(", for instance AllowOrigins(%s)", from)
 	} else if r.Header.Get(fieldOrigin) == "null" {
 		hint = "; of this origin is every page that was opened as a file, or in a sandbox, so rather serve yours over HTTP"
@@ -387,6 +388,9 @@ func family(host string) string {
 // checkHost judges the Host by Options.Hosts. It returns the request for the origin
 // policy, which is to know when the Host was on the list.
 func checkHost(r *http.Request, hosts []string) (*http.Request, *HandshakeError) {
+	if len(hosts) == 0 {
+		return r, nil
+	}
 	host, listed := hostname(r.Host), false
 	for _, s := range hosts {
 		h, ok := parseHost(s)
@@ -395,13 +399,10 @@ func checkHost(r *http.Request, hosts []string) (*http.Request, *HandshakeError)
 		}
 		listed = listed || h == host || h == family(host)
 	}
-	switch {
-	case listed:
-		return r.WithContext(context.WithValue(r.Context(), hostListed{}, true)), nil
-	case len(hosts) > 0:
+	if !listed {
 		return r, refuseHost("this server does not answer for host %.80q; a server that has that name says so with Options.Hosts", r.Host)
 	}
-	return r, nil
+	return r.WithContext(context.WithValue(r.Context(), hostListed{}, true)), nil
 }
 
 // hostListed is the key in the context of a request whose Host is in Options.Hosts.

@@ -58,9 +58,9 @@ func putBuffer(b []byte) {
 		for i := range b {
 			b[i] = 0xa5
 		}
-	}
-	if audited && (cap(b) == smallBuffer || cap(b) == largeBuffer) {
-		lent.Add(-1)
+		if cap(b) == smallBuffer || cap(b) == largeBuffer {
+			lent.Add(-1)
+		}
 	}
 	switch cap(b) {
 	case smallBuffer:

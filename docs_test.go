@@ -249,22 +249,33 @@ func TestDocumentsLinks(t *testing.T) {
 	}
 }
 
+// sources returns the files of Go in directories, less the tests.
+func sources(t *testing.T, fset *token.FileSet, dirs ...string) (files []*ast.File) {
+	t.Helper()
+	for _, dir := range dirs {
+		names, _ := filepath.Glob(filepath.Join(dir, "*.go"))
+		for _, name := range names {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			f, err := parser.ParseFile(fset, name, nil, parser.ParseComments)
+			if err != nil {
+				t.Fatal(err)
+			}
+			files = append(files, f)
+		}
+	}
+	return files
+}
+
 // Every lock is in the table of docs/internals.md.
 func TestInternalsTellOfEveryLock(t *testing.T) {
 	text, err := os.ReadFile("docs/internals.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	files, _ := filepath.Glob("*.go")
-	n := 0
-	for _, name := range files {
-		if strings.HasSuffix(name, "_test.go") {
-			continue
-		}
-		f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
+	fset, n := token.NewFileSet(), 0
+	for _, f := range sources(t, fset, ".") {
 		ast.Inspect(f, func(node ast.Node) bool {
 			spec, ok := node.(*ast.TypeSpec)
 			if !ok {
@@ -280,7 +291,7 @@ func TestInternalsTellOfEveryLock(t *testing.T) {
 					for _, id := range field.Names {
 						n++
 						if row := "\n| `" + spec.Name.Name + "." + id.Name + "`"; !strings.Contains(string(text), row) {
-							t.Errorf("%s: the table of locks has no row for %s.%s", name, spec.Name.Name, id.Name)
+							t.Errorf("%v: the table of locks has no row for %s.%s", fset.Position(id.Pos()), spec.Name.Name, id.Name)
 						}
 					}
 				}
@@ -296,23 +307,13 @@ func TestInternalsTellOfEveryLock(t *testing.T) {
 // identifiers returns every name that the code of this module uses.
 func identifiers(t *testing.T) map[string]bool {
 	names := make(map[string]bool)
-	for _, pattern := range []string{"*.go", "internal/deflate/*.go"} {
-		files, _ := filepath.Glob(pattern)
-		for _, name := range files {
-			if strings.HasSuffix(name, "_test.go") {
-				continue
+	for _, f := range sources(t, token.NewFileSet(), ".", "internal/deflate") {
+		ast.Inspect(f, func(node ast.Node) bool {
+			if id, ok := node.(*ast.Ident); ok {
+				names[id.Name] = true
 			}
-			f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			ast.Inspect(f, func(node ast.Node) bool {
-				if id, ok := node.(*ast.Ident); ok {
-					names[id.Name] = true
-				}
-				return true
-			})
-		}
+			return true
+		})
 	}
 	return names
 }
@@ -364,15 +365,7 @@ func TestMigrationIsComplete(t *testing.T) {
 	anyhow := []string{"Addr", "Network", "Error", "Unwrap", "ServeHTTP", "ProtocolError"}
 	n := 0
 	for _, dir := range []string{"compat/xnet", "compat/gorilla"} {
-		files, _ := filepath.Glob(filepath.Join(dir, "*.go"))
-		for _, name := range files {
-			if strings.HasSuffix(name, "_test.go") {
-				continue
-			}
-			f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
+		for _, f := range sources(t, token.NewFileSet(), dir) {
 			for _, d := range f.Decls {
 				for _, name := range declared(d) {
 					n++
@@ -446,23 +439,12 @@ func TestMigrationTables(t *testing.T) {
 }
 
 func TestExportedNamesHaveComments(t *testing.T) {
-	n := 0
-	for _, dir := range []string{".", "wstest", "compat/xnet", "compat/gorilla"} {
-		files, _ := filepath.Glob(filepath.Join(dir, "*.go"))
-		for _, name := range files {
-			if strings.HasSuffix(name, "_test.go") {
-				continue
-			}
-			fset := token.NewFileSet()
-			f, err := parser.ParseFile(fset, name, nil, parser.ParseComments)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for id, comment := range exportedNames(fset, f) {
-				n++
-				if strings.TrimSpace(comment) == "" {
-					t.Errorf("%v: %s has no comment", fset.Position(id.Pos()), id.Name)
-				}
+	fset, n := token.NewFileSet(), 0
+	for _, f := range sources(t, fset, ".", "wstest", "compat/xnet", "compat/gorilla") {
+		for id, comment := range exportedNames(fset, f) {
+			n++
+			if strings.TrimSpace(comment) == "" {
+				t.Errorf("%v: %s has no comment", fset.Position(id.Pos()), id.Name)
 			}
 		}
 	}

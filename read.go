@@ -111,7 +111,8 @@ func (c *Conn) ReadMessage(ctx context.Context) (MessageType, []byte, error) {
 
 // AppendMessage is [Conn.ReadMessage] into memory of the caller: it appends the
 // message to dst and returns the extended slice, which is a new one only if dst
-// had no room; a compressed message needs room for some 300 bytes more. On an error it returns dst as it was.
+// had no room; a compressed message needs room for some 300 bytes more. On an error
+// it returns dst as it was.
 func (c *Conn) AppendMessage(ctx context.Context, dst []byte) (MessageType, []byte, error) {
 	if err := c.beginRead(ctx); err != nil {
 		return 0, dst, err
@@ -196,9 +197,9 @@ func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
 
 // NextReader returns a reader of the next message, for messages that are not to
 // be in memory as a whole. Its Read returns [io.EOF] at the end of the message,
-// with its last bytes or behind them, and the errors of [Conn.ReadMessage]; ctx interrupts it in the same way, and
-// loses nothing. The next read of a message, by whichever method, discards what
-// was not read of this one.
+// with its last bytes or behind them, and the errors of [Conn.ReadMessage]; ctx
+// interrupts it in the same way, and loses nothing. The next read of a message, by
+// whichever method, discards what was not read of this one.
 func (c *Conn) NextReader(ctx context.Context) (MessageType, io.Reader, error) {
 	if err := c.beginRead(ctx); err != nil {
 		return 0, nil, err

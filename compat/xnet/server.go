@@ -101,7 +101,8 @@ func location(req *http.Request) *url.URL {
 }
 
 // Origin returns the URL in the Origin field of a request, and nil if there is none. An
-// error is that of [url.ParseRequestURI]. The browser vouches for it, and nobody else does (RFC 6455 10.2).
+// error is that of [url.ParseRequestURI]. The browser vouches for it, and nobody else
+// does (RFC 6455 10.2).
 func Origin(config *Config, req *http.Request) (*url.URL, error) {
 	origin := req.Header.Get("Origin")
 	if origin == "" || config.Version != ProtocolVersionHybi13 {
