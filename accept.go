@@ -85,11 +85,12 @@ func accept(w http.ResponseWriter, r *http.Request, opts *Options, admit func(*h
 	if refusal != nil {
 		return nil, reply(w, refusal)
 	}
-	if err := send(nc, response, opts); err != nil {
+	t := newTransport(nc)
+	if err := send(nc, t, response, opts); err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("websocket: writing the answer to a handshake: %w", err)
 	}
-	c := openConn(nc, server, opts, agreed, buffered)
+	c := openConn(nc, t, server, opts, agreed, buffered)
 	site.add(c)
 	return c, nil
 }
@@ -134,7 +135,7 @@ func answer(w http.ResponseWriter, r *http.Request, opts *Options) (response []b
 	offers, _ := parseExtensions(r.Header[fieldExtensions])
 	agreed.subprotocol = chooseSubprotocol(opts.Subprotocols, Subprotocols(r))
 	agreed.deflate = acceptDeflate(opts.Compression.params(), offers)
-	return appendResponse(nil, key, agreed, fields), agreed, nil
+	return appendResponse(make([]byte, 0, 256), key, agreed, fields), agreed, nil
 }
 
 // hasBody asks what net/http made of Content-Length and Transfer-Encoding. A
@@ -183,11 +184,18 @@ func unread(r *bufio.Reader) []byte {
 	return append([]byte(nil), p...)
 }
 
-// send writes the 101 in one call, bounded in time: a peer may have filled our
-// send buffer by requests that it pipelined, and take nothing. Then it clears all
-// deadlines, those of the http.Server too, whose ReadTimeout and WriteTimeout
-// were for a request.
-func send(nc net.Conn, response []byte, opts *Options) error {
+// send writes the 101 in one call. First it clears all deadlines, those of the
+// http.Server too, whose ReadTimeout and WriteTimeout were for a request.
+func send(nc net.Conn, t transport, response []byte, opts *Options) error {
+	if err := nc.SetDeadline(time.Time{}); err != nil {
+		return err
+	}
+	n, err := t.tryWrite(response)
+	if err != nil || n == len(response) {
+		return err
+	}
+	// A socket takes nothing at once if a peer has filled our send buffer by requests
+	// that it pipelined, and reads nothing: the rest is bounded in time.
 	timeout := opts.writeTimeout()
 	if timeout < 0 {
 		timeout = defaultWriteTimeout
@@ -195,10 +203,10 @@ func send(nc net.Conn, response []byte, opts *Options) error {
 	if err := nc.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
 		return err
 	}
-	if _, err := nc.Write(response); err != nil {
+	if _, err := nc.Write(response[n:]); err != nil {
 		return err
 	}
-	return nc.SetDeadline(time.Time{})
+	return nc.SetWriteDeadline(time.Time{})
 }
 
 // failure is a refusal that is no fault of the client's. It learns of it, and

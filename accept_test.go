@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -314,20 +315,42 @@ func (r *recorder) SetWriteDeadline(d time.Time) error {
 	return r.Conn.SetWriteDeadline(d)
 }
 
+// A prompt is a transport that takes the first bytes at once.
+type prompt struct {
+	transport
+	takes int
+	taken []byte
+}
+
+func (t *prompt) tryWrite(p []byte) (int, error) {
+	t.taken = p[:min(len(p), t.takes)]
+	return len(t.taken), nil
+}
+
+// Nobody is waited for who takes the 101 at once, and everybody else is for a bounded
+// time. Deadlines that were set for a request are cleared in any case.
 func TestAcceptWritesOnce(t *testing.T) {
-	ours, theirs := net.Pipe()
-	go io.Copy(io.Discard, theirs)
-	rec := &recorder{Conn: ours}
-	// The handshake's part of Accept only, since the Conn makes calls of its own.
-	response, _, refusal := answer(newHijacker(rec, nil), sampleRequest(), new(Options))
-	if refusal != nil {
-		t.Fatal(refusal)
-	}
-	if err := send(rec, response, new(Options)); err != nil {
-		t.Fatal(err)
-	}
-	if want := []string{"SetWriteDeadline", "Write", "clear deadline"}; !reflect.DeepEqual(rec.calls, want) {
-		t.Errorf("server should write the 101 in one bounded call, but the calls are %q", rec.calls)
+	bounded := []string{"clear deadline", "SetWriteDeadline", "Write", "SetWriteDeadline"}
+	for takes, want := range map[int][]string{0: bounded, 10: bounded, 1 << 10: {"clear deadline"}} {
+		ours, theirs := net.Pipe()
+		rest := inBackground(func() []byte { p, _ := io.ReadAll(theirs); return p })
+		rec := &recorder{Conn: ours}
+		// The handshake's part of Accept only, since the Conn makes calls of its own.
+		response, _, refusal := answer(newHijacker(rec, nil), sampleRequest(), new(Options))
+		if refusal != nil {
+			t.Fatal(refusal)
+		}
+		at := &prompt{transport: newTransport(rec), takes: takes}
+		if err := send(rec, at, response, new(Options)); err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(rec.calls, want) {
+			t.Errorf("when %d bytes are taken at once the calls should be %q, and are %q", takes, want, rec.calls)
+		}
+		ours.Close()
+		if got := append(at.taken, <-rest...); !bytes.Equal(got, response) {
+			t.Errorf("when %d bytes are taken at once the client should get %q, and gets %q", takes, response, got)
+		}
 	}
 }
 

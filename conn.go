@@ -63,14 +63,14 @@ func NewClientConn(nc net.Conn, opts *Options) *Conn {
 // newConn makes a connection of nc on which nothing but perhaps a subprotocol was
 // agreed on.
 func newConn(nc net.Conn, r role, opts *Options, subprotocol string, buffered []byte) *Conn {
-	return openConn(nc, r, opts, agreement{subprotocol: subprotocol}, buffered)
+	return openConn(nc, newTransport(nc), r, opts, agreement{subprotocol: subprotocol}, buffered)
 }
 
 // openConn makes a connection of nc, on which the opening handshake is complete and
 // has led to what is agreed. Buffered holds bytes that were read from nc already,
 // right behind the handshake: they come first, and belong to the Conn.
-func openConn(nc net.Conn, r role, opts *Options, agreed agreement, buffered []byte) *Conn {
-	c := &Conn{nc: nc, t: newTransport(nc), role: r, subprotocol: agreed.subprotocol}
+func openConn(nc net.Conn, t transport, r role, opts *Options, agreed agreement, buffered []byte) *Conn {
+	c := &Conn{nc: nc, t: t, role: r, subprotocol: agreed.subprotocol}
 	c.traits = c.t.traits()
 	c.in.init(opts, buffered)
 	c.out.init(opts)

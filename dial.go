@@ -62,7 +62,7 @@ func Dial(ctx context.Context, rawURL string, opts *Options) (*Conn, *http.Respo
 	if err != nil {
 		return nil, resp, err
 	}
-	return openConn(nc, client, opts, agreed, buffered), resp, nil
+	return openConn(nc, newTransport(nc), client, opts, agreed, buffered), resp, nil
 }
 
 // parseURL returns the http or https URL that stands for a ws or wss one. Its
