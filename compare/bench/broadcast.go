@@ -21,9 +21,10 @@ func (b broadcast) cost(p *process, d time.Duration) (float64, error) {
 	defer l.end()
 	order := order(b.burst, 0)
 	var received atomic.Int64
+	var end atomic.Uint64 // how many messages there are in all; 0 while that is open
 	for _, nc := range conns {
 		in, message, n := newReceiver(nc, 4<<10), announcement(), uint64(0)
-		l.add(func() error {
+		receive := func() error {
 			for range b.burst {
 				mark(message, n)
 				if err := in.expect(opBinary, message); err != nil {
@@ -31,14 +32,24 @@ func (b broadcast) cost(p *process, d time.Duration) (float64, error) {
 				}
 				n++
 			}
-			// The last one asks for more. It does so at the end too, for those who are
-			// waiting already.
-			if received.Add(1)%int64(b.conns) == 0 {
-				_, err := conns[0].Write(order)
-				return err
+			if received.Add(1)%int64(b.conns) > 0 || n == end.Load() {
+				return nil
 			}
-			return nil
-		}, b.burst, func() {})
+			// The last one asks for more: at the end for one more burst, for those who
+			// wait for it already.
+			if l.stopping.Load() {
+				end.Store(n + uint64(b.burst))
+			}
+			_, err := conns[0].Write(order)
+			return err
+		}
+		l.add(receive, b.burst, func() {
+			for l.failed.Load() == nil && n != end.Load() {
+				if err := receive(); err != nil {
+					l.failed.CompareAndSwap(nil, &err)
+				}
+			}
+		})
 	}
 	time.Sleep(warmUp) // until the last has joined
 	if _, err := conns[0].Write(order); err != nil {
