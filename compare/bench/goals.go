@@ -12,19 +12,12 @@ type goal struct {
 const noise = 1.05
 
 var noPeerCheaper = goal{"no peer is cheaper", func(w work, r result) bool {
-	_, peer := r.best(w.more)
+	_, peer := r.best(w)
 	return r.ours().per(peer).median() <= noise
 }}
 
-// noPeerOnHTTPCheaper compares with the peers which are behind net/http as we are.
-var noPeerOnHTTPCheaper = goal{"no peer on net/http is cheaper", func(w work, r result) bool {
-	for _, l := range libraries {
-		if onHTTP(l) && !l.ours && !l.aside && r.ours().per(r.Samples[l.name]).median() > noise {
-			return false
-		}
-	}
-	return true
-}}
+// noPeerOnHTTPCheaper is for a work of which the peers are behind net/http, as we are.
+var noPeerOnHTTPCheaper = goal{"no peer on net/http is cheaper", noPeerCheaper.met}
 
 func atMost(x float64) goal {
 	return goal{fmt.Sprintf("at most %v", x), func(w work, r result) bool { return r.ours().median() <= x }}
@@ -42,7 +35,7 @@ func atMostRaw(ratio float64) goal {
 
 func cheaperThanPeers(ratio float64) goal {
 	return goal{fmt.Sprintf("at least %v × cheaper than the best peer", ratio), func(w work, r result) bool {
-		_, peer := r.best(w.more)
+		_, peer := r.best(w)
 		return peer.per(r.ours()).median() >= ratio
 	}}
 }

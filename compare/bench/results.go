@@ -32,14 +32,14 @@ func role(is func(library) bool) string {
 	return ""
 }
 
-// best returns the peer with the best median.
-func (r result) best(more bool) (name string, s samples) {
+// best returns the peer with the best median in w.
+func (r result) best(w work) (name string, s samples) {
 	for _, l := range libraries {
 		got := r.Samples[l.name]
-		if l.ours || l.raw || l.aside || len(got) == 0 {
+		if l.ours || l.raw || l.aside || w.against != nil && !w.against(l) || len(got) == 0 {
 			continue
 		}
-		if name == "" || (got.median() < s.median()) != more {
+		if name == "" || (got.median() < s.median()) != w.more {
 			name, s = l.name, got
 		}
 	}

@@ -43,7 +43,7 @@ func cells(all ...string) string { return "| " + strings.Join(all, " | ") + " |"
 // verdict is the row of w that compares.
 func (w work) verdict(r result) []string {
 	ours, raw := r.ours(), r.raw()
-	peer, peers := r.best(w.more)
+	peer, peers := r.best(w)
 	row := []string{w.name, "", ours.String() + " " + w.unit, "", "", "", ""}
 	var targets []string
 	met := "met"

@@ -11,7 +11,8 @@ type work struct {
 	goals  []goal
 	config config
 	measure
-	takes func(l library) bool // which libraries take part; nil stands for all
+	takes   func(l library) bool // which libraries take part; nil stands for all
+	against func(l library) bool // which of them are peers in this; nil stands for all
 }
 
 // A measure returns the figure of one server in one round, of d.
@@ -87,7 +88,7 @@ func works() []work {
 		},
 		{
 			name: "opening handshake", unit: micros,
-			goals: []goal{noPeerOnHTTPCheaper}, measure: handshakeCost, takes: applications,
+			goals: []goal{noPeerOnHTTPCheaper}, measure: handshakeCost, takes: applications, against: onHTTP,
 		},
 		{
 			name: "8000 idle connections, memory of each", unit: kib, config: idle,
