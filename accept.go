@@ -184,18 +184,20 @@ func unread(r *bufio.Reader) []byte {
 	return append([]byte(nil), p...)
 }
 
-// send writes the 101 in one call. First it clears all deadlines, those of the
-// http.Server too, whose ReadTimeout and WriteTimeout were for a request.
+// send writes the 101: at once if the socket takes it, as it nearly always does, and
+// bounded in time if a peer has filled our send buffer by requests that it pipelined,
+// and takes nothing. All deadlines are cleared, those of the http.Server too, whose
+// ReadTimeout and WriteTimeout were for a request.
 func send(nc net.Conn, t transport, response []byte, opts *Options) error {
-	if err := nc.SetDeadline(time.Time{}); err != nil {
-		return err
+	if t.traits().tries { // to arm and disarm a deadline would be 3 % of the handshake
+		if err := nc.SetDeadline(time.Time{}); err != nil {
+			return err
+		}
+		n, err := t.tryWrite(response)
+		if response = response[n:]; err != nil || len(response) == 0 {
+			return err
+		}
 	}
-	n, err := t.tryWrite(response)
-	if err != nil || n == len(response) {
-		return err
-	}
-	// A socket takes nothing at once if a peer has filled our send buffer by requests
-	// that it pipelined, and reads nothing: the rest is bounded in time.
 	timeout := opts.writeTimeout()
 	if timeout < 0 {
 		timeout = defaultWriteTimeout
@@ -203,10 +205,10 @@ func send(nc net.Conn, t transport, response []byte, opts *Options) error {
 	if err := nc.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
 		return err
 	}
-	if _, err := nc.Write(response[n:]); err != nil {
+	if _, err := nc.Write(response); err != nil {
 		return err
 	}
-	return nc.SetWriteDeadline(time.Time{})
+	return nc.SetDeadline(time.Time{})
 }
 
 // failure is a refusal that is no fault of the client's. It learns of it, and

@@ -315,12 +315,14 @@ func (r *recorder) SetWriteDeadline(d time.Time) error {
 	return r.Conn.SetWriteDeadline(d)
 }
 
-// A prompt is a transport that takes the first bytes at once.
+// A prompt is a transport that takes the first bytes at once, if it takes any.
 type prompt struct {
 	transport
 	takes int
 	taken []byte
 }
+
+func (t *prompt) traits() traits { return traits{tries: t.takes > 0} }
 
 func (t *prompt) tryWrite(p []byte) (int, error) {
 	t.taken = p[:min(len(p), t.takes)]
@@ -330,8 +332,11 @@ func (t *prompt) tryWrite(p []byte) (int, error) {
 // Nobody is waited for who takes the 101 at once, and everybody else is for a bounded
 // time. Deadlines that were set for a request are cleared in any case.
 func TestAcceptWritesOnce(t *testing.T) {
-	bounded := []string{"clear deadline", "SetWriteDeadline", "Write", "SetWriteDeadline"}
-	for takes, want := range map[int][]string{0: bounded, 10: bounded, 1 << 10: {"clear deadline"}} {
+	for takes, want := range map[int][]string{
+		0:       {"SetWriteDeadline", "Write", "clear deadline"},
+		10:      {"clear deadline", "SetWriteDeadline", "Write", "clear deadline"},
+		1 << 10: {"clear deadline"},
+	} {
 		ours, theirs := net.Pipe()
 		rest := inBackground(func() []byte { p, _ := io.ReadAll(theirs); return p })
 		rec := &recorder{Conn: ours}
@@ -352,6 +357,32 @@ func TestAcceptWritesOnce(t *testing.T) {
 			t.Errorf("when %d bytes are taken at once the client should get %q, and gets %q", takes, response, got)
 		}
 	}
+}
+
+// A socket that is full is waited for, and nothing of that is left behind.
+func TestAcceptSocketIsFull(t *testing.T) {
+	ours, theirs := listenAndDial(t, "tcp", "127.0.0.1:0")
+	ours.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+	filled, err := ours.Write(make([]byte, 64<<20))
+	if !isTimeout(err) {
+		t.Fatalf("the socket should be full, and has taken %d bytes: %v", filled, err)
+	}
+	accepted := inBackground(func() *Conn {
+		c, err := Accept(newHijacker(ours, nil), sampleRequest(), nil)
+		if err != nil {
+			t.Error(err)
+		}
+		return c
+	})
+	in := bufio.NewReader(theirs)
+	io.CopyN(io.Discard, in, int64(filled))
+	if resp, err := http.ReadResponse(in, nil); err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Errorf("the client should get a 101, and gets %v, %v", resp, err)
+	}
+	c := <-accepted
+	defer c.Close()
+	theirs.Write(textF("hello").bytes(client))
+	wantRead(t, "behind the handshake", c, MessageText, "hello")
 }
 
 func TestAcceptPeerTakesNothing(t *testing.T) {

@@ -140,6 +140,31 @@ func BenchmarkWriteMessageAfterWaiting(b *testing.B) {
 	})
 }
 
+// The pure parts allocate nothing, and the server's half of a handshake little.
+func TestAllocationsOfThePureParts(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	p, text := make([]byte, 0, 1<<10), []byte(pattern(1<<10))
+	h := FrameHeader{Fin: true, Opcode: OpBinary, Masked: true, MaskKey: rfcKey, Length: 1 << 10}
+	frame := AppendFrameHeader(nil, h)
+	w, r := newHijacker(nil, nil), sampleRequest()
+	for name, part := range map[string]struct {
+		most float64
+		do   func()
+	}{
+		"Mask":              {0, func() { Mask(text, text, rfcKey, 1) }},
+		"AppendFrameHeader": {0, func() { AppendFrameHeader(p, h) }},
+		"ParseFrameHeader":  {0, func() { ParseFrameHeader(frame) }},
+		"validUTF8":         {0, func() { validUTF8(text) }},
+		"answer":            {10, func() { answer(w, r, new(Options)) }},
+	} {
+		if n := testing.AllocsPerRun(100, part.do); n > part.most {
+			t.Errorf("%s allocates %v times, and should at most %v times", name, n, part.most)
+		}
+	}
+}
+
 // A broadcast to a thousand connections, until it has left for all of them.
 func BenchmarkBroadcast(b *testing.B) {
 	const size = 128

@@ -153,6 +153,7 @@ func BenchmarkMask(b *testing.B) {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
 			p := make([]byte, size)
 			b.SetBytes(int64(size))
+			b.ReportAllocs()
 			for b.Loop() {
 				Mask(p, p, rfcKey, 1)
 			}

@@ -44,7 +44,7 @@ func (b broadcast) cost(p *process, d time.Duration) (float64, error) {
 			return err
 		}
 		l.add(receive, b.burst, func() {
-			for l.failed.Load() == nil && n != end.Load() {
+			for l.failed.Load() == nil && (end.Load() == 0 || n < end.Load()) {
 				if err := receive(); err != nil {
 					l.failed.CompareAndSwap(nil, &err)
 				}

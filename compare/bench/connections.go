@@ -33,10 +33,31 @@ func idleMemory(n int) measure {
 }
 
 // burstMemory returns the KiB by which the server has grown for each of n
-// connections, when a burst of messages of size bytes has come and gone.
+// connections, when a burst of messages of size bytes has come and gone on all of them
+// at once. What the first burst needs for ever is not counted.
 func burstMemory(n, size int) measure {
-	return func(p *process, _ time.Duration) (float64, error) {
-		return memoryAfter(p, n, 4, size)
+	burst := func(p *process, d time.Duration) (float64, error) {
+		before, err := p.memory()
+		if err != nil {
+			return 0, err
+		}
+		work, err := echo{n, 1, size}.begin(p)
+		if err != nil {
+			return 0, err
+		}
+		defer work.end()
+		time.Sleep(d)
+		if err := work.finish(); err != nil {
+			return 0, err
+		}
+		after, err := p.memory()
+		return float64(after-before) / 1024 / float64(n), err
+	}
+	return func(p *process, d time.Duration) (float64, error) {
+		if _, err := burst(p, d); err != nil {
+			return 0, err
+		}
+		return burst(p, d)
 	}
 }
 

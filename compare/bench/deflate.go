@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/flate"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"time"
@@ -100,6 +101,9 @@ func (e echo) compressedSize(p *process, _ time.Duration) (float64, error) {
 			_, p, err := in.next()
 			if err != nil {
 				return 0, err
+			}
+			if got, err := inflate(p, nil); err != nil || !bytes.Equal(got, m) || !in.compressed {
+				return 0, fmt.Errorf("a message comes back as another, or not compressed: %v", err)
 			}
 			theirs, standard = theirs+len(p), standard+len(packed)
 		}

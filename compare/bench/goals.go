@@ -27,6 +27,10 @@ func atLeast(x float64) goal {
 	return goal{fmt.Sprintf("at least %v", x), func(w work, r result) bool { return r.ours().median() >= x }}
 }
 
+var oneWithReadMessage = goal{"1 with ReadMessage", func(w work, r result) bool {
+	return r.Samples[role(func(l library) bool { return l.readMessage })].median() <= 1.01
+}}
+
 func atMostRaw(ratio float64) goal {
 	return goal{fmt.Sprintf("at most %v × raw TCP", ratio), func(w work, r result) bool {
 		return r.ours().per(r.raw()).median() <= ratio

@@ -6,6 +6,7 @@ import (
 	"compress/flate"
 	"io"
 	"net"
+	"sync"
 
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsflate"
@@ -93,12 +94,7 @@ func gobwasLoop(c net.Conn, s setting, room *room[net.Conn], write func(ws.Heade
 			room.each(func(c net.Conn) { c.Write(frame) })
 		}
 	})
-	packer := newGobwasPacker()
-	size := 4 << 10
-	if s.cfg.Large {
-		size = 64 << 10
-	}
-	in := bufio.NewReaderSize(c, size)
+	in := bufio.NewReaderSize(c, s.readBuffer(4<<10))
 	header := make([]byte, ws.MaxHeaderSize)
 	var buf []byte
 	for {
@@ -118,15 +114,14 @@ func gobwasLoop(c net.Conn, s setting, room *room[net.Conn], write func(ws.Heade
 			return
 		}
 		ws.Cipher(buf, h.Mask, 0)
-		if h.Rsv != 0 {
-			if buf, err = packer.inflate(buf); err != nil {
-				return
-			}
-		}
-		if receive != nil {
+		h.Masked, h.Mask = false, [4]byte{}
+		switch {
+		case h.Rsv != 0:
+			err = echoPacked(h, buf, write)
+		case receive != nil:
 			err = receive(buf)
-		} else {
-			err = packer.echo(ws.Header{Fin: true, OpCode: h.OpCode, Rsv: h.Rsv}, buf, write)
+		default:
+			err = write(h, buf)
 		}
 		if err != nil {
 			return
@@ -135,7 +130,7 @@ func gobwasLoop(c net.Conn, s setting, room *room[net.Conn], write func(ws.Heade
 }
 
 // A gobwasPacker compresses with the standard library, as wsflate's documentation
-// does, each message by itself.
+// does, each message by itself. It needs 1.2 MB, so connections share them.
 type gobwasPacker struct {
 	in       bytes.Reader
 	inflater *wsflate.Reader
@@ -144,7 +139,7 @@ type gobwasPacker struct {
 	deflater *wsflate.Writer
 }
 
-func newGobwasPacker() *gobwasPacker {
+var gobwasPackers = sync.Pool{New: func() any {
 	return &gobwasPacker{
 		inflater: wsflate.NewReader(nil, func(r io.Reader) wsflate.Decompressor { return flate.NewReader(r) }),
 		deflater: wsflate.NewWriter(nil, func(w io.Writer) wsflate.Compressor {
@@ -152,28 +147,25 @@ func newGobwasPacker() *gobwasPacker {
 			return f
 		}),
 	}
-}
+}}
 
-func (k *gobwasPacker) inflate(p []byte) (_ []byte, err error) {
+// echoPacked inflates a message, and returns it compressed anew.
+func echoPacked(h ws.Header, p []byte, write func(ws.Header, []byte) error) (err error) {
+	k := gobwasPackers.Get().(*gobwasPacker)
+	defer gobwasPackers.Put(k)
 	k.in.Reset(p)
 	k.inflater.Reset(&k.in)
-	k.inflated, err = readAll(k.inflater, k.inflated[:0])
-	return k.inflated, err
-}
-
-// echo writes a message as it came, compressed or not.
-func (k *gobwasPacker) echo(h ws.Header, p []byte, write func(ws.Header, []byte) error) error {
-	if h.Rsv != 0 {
-		k.out.Reset()
-		k.deflater.Reset(&k.out)
-		if _, err := k.deflater.Write(p); err != nil {
-			return err
-		}
-		if err := k.deflater.Flush(); err != nil {
-			return err
-		}
-		p = k.out.Bytes()
+	if k.inflated, err = readAll(k.inflater, k.inflated[:0]); err != nil {
+		return err
 	}
-	h.Length = int64(len(p))
-	return write(h, p)
+	k.out.Reset()
+	k.deflater.Reset(&k.out)
+	if _, err := k.deflater.Write(k.inflated); err != nil {
+		return err
+	}
+	if err := k.deflater.Flush(); err != nil {
+		return err
+	}
+	h.Length = int64(k.out.Len())
+	return write(h, k.out.Bytes())
 }

@@ -23,9 +23,7 @@ func runNbio(s setting, mode int) error {
 	up.KeepaliveTime = 0
 	up.BlockingModAsyncWrite = s.cfg.Job == "broadcast" // so that no member holds up the others
 	up.EnableCompression(s.cfg.Deflate)
-	if s.cfg.Large {
-		up.BlockingModReadBufferSize = 64 << 10
-	}
+	up.BlockingModReadBufferSize = s.readBuffer(up.BlockingModReadBufferSize)
 	var room room[*nbio.Conn]
 	up.OnOpen(func(c *nbio.Conn) {
 		c.EnableWriteCompression(s.cfg.Deflate)

@@ -19,7 +19,7 @@ import (
 // is offered, and written by the library's own write call.
 
 func serveOurs(s setting) error {
-	if s.app == nil && s.cfg.Job != "broadcast" {
+	if s.echoes() {
 		return s.serveHTTP(s.ours(s.echoOurs))
 	}
 	var group websocket.Group
@@ -40,8 +40,6 @@ func serveOurs(s setting) error {
 	}))
 }
 
-// echoOurs is a function of its own, since the goroutine of a connection needs 2 KiB
-// of stack for it, and would need 4 with the variables of the above.
 func (s *setting) echoOurs(c *websocket.Conn, r *http.Request) {
 	ctx := r.Context()
 	var buf []byte
@@ -76,7 +74,7 @@ func serveOursReadMessage(s setting) error {
 }
 
 func serveGorilla(s setting) error {
-	up := gorilla.Upgrader{EnableCompression: s.cfg.Deflate}
+	up := gorilla.Upgrader{EnableCompression: s.cfg.Deflate, ReadBufferSize: s.readBuffer(0)}
 	h := newHub(
 		func(p []byte) *gorilla.PreparedMessage {
 			m, err := gorilla.NewPreparedMessage(gorilla.BinaryMessage, bytes.Clone(p))
@@ -87,9 +85,6 @@ func serveGorilla(s setting) error {
 		},
 		(*gorilla.Conn).WritePreparedMessage,
 	)
-	if s.cfg.Large {
-		up.ReadBufferSize = 64 << 10
-	}
 	if s.cfg.Idle {
 		up.WriteBufferPool = new(sync.Pool)
 	}
@@ -100,8 +95,27 @@ func serveGorilla(s setting) error {
 		}
 		// "Allow collection of memory referenced by the caller by doing all work in
 		// new goroutines": its chat example.
-		go gorillaLoop(c, s, h)
+		if s.echoes() {
+			go gorillaEcho(c, &s)
+		} else {
+			go gorillaLoop(c, s, h)
+		}
 	}))
+}
+
+func gorillaEcho(c *gorilla.Conn, s *setting) {
+	defer c.Close()
+	var buf []byte
+	for {
+		buf = s.keep(buf)
+		typ, r, err := c.NextReader()
+		if err != nil {
+			return
+		}
+		if buf, err = readAll(r, buf); err != nil || c.WriteMessage(typ, buf) != nil {
+			return
+		}
+	}
 }
 
 func gorillaLoop(c *gorilla.Conn, s setting, h *hub[*gorilla.Conn, *gorilla.PreparedMessage]) {
@@ -111,19 +125,11 @@ func gorillaLoop(c *gorilla.Conn, s setting, h *hub[*gorilla.Conn, *gorilla.Prep
 	var buf []byte
 	for {
 		buf = s.keep(buf)
-		typ, r, err := c.NextReader()
+		_, r, err := c.NextReader()
 		if err != nil {
 			return
 		}
-		if buf, err = readAll(r, buf); err != nil {
-			return
-		}
-		if receive != nil {
-			err = receive(buf)
-		} else {
-			err = c.WriteMessage(typ, buf)
-		}
-		if err != nil {
+		if buf, err = readAll(r, buf); err != nil || receive(buf) != nil {
 			return
 		}
 	}
@@ -146,8 +152,28 @@ func serveCoder(s setting) error {
 			return
 		}
 		c.SetReadLimit(4 << 20)
-		go coderLoop(c, s, h)
+		if s.echoes() {
+			go coderEcho(c, &s)
+		} else {
+			go coderLoop(c, s, h)
+		}
 	}))
+}
+
+func coderEcho(c *coder.Conn, s *setting) {
+	defer c.CloseNow()
+	ctx := context.Background()
+	var buf []byte
+	for {
+		buf = s.keep(buf)
+		typ, r, err := c.Reader(ctx)
+		if err != nil {
+			return
+		}
+		if buf, err = readAll(r, buf); err != nil || c.Write(ctx, typ, buf) != nil {
+			return
+		}
+	}
 }
 
 func coderLoop(c *coder.Conn, s setting, h *hub[*coder.Conn, []byte]) {
@@ -158,29 +184,18 @@ func coderLoop(c *coder.Conn, s setting, h *hub[*coder.Conn, []byte]) {
 	var buf []byte
 	for {
 		buf = s.keep(buf)
-		typ, r, err := c.Reader(ctx)
+		_, r, err := c.Reader(ctx)
 		if err != nil {
 			return
 		}
-		if buf, err = readAll(r, buf); err != nil {
-			return
-		}
-		if receive != nil {
-			err = receive(buf)
-		} else {
-			err = c.Write(ctx, typ, buf)
-		}
-		if err != nil {
+		if buf, err = readAll(r, buf); err != nil || receive(buf) != nil {
 			return
 		}
 	}
 }
 
 func serveGWS(s setting) error {
-	opts := &gws.ServerOption{}
-	if s.cfg.Large {
-		opts.ReadBufferSize = 64 << 10
-	}
+	opts := &gws.ServerOption{ReadBufferSize: s.readBuffer(0)}
 	if s.cfg.Deflate {
 		opts.PermessageDeflate = gws.PermessageDeflate{
 			Enabled: true, ServerContextTakeover: s.cfg.Takeover, ClientContextTakeover: s.cfg.Takeover,

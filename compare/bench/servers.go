@@ -15,14 +15,15 @@ type library struct {
 	module string // whose version stands in the table
 	serve  func(s setting) error
 
-	raw       bool // no WebSocket at all: what the operating system costs
-	aside     bool // listed, but not a peer to be compared with: an application's own work on top
-	ours      bool
-	echo      bool // does nothing else
-	notHTTP   bool // its handshake is not behind net/http
-	deflate   bool // can compress, each message by itself
-	takeover  bool // and with reference to those before it
-	oneWriter bool // leaves it to the application to write from one goroutine at a time
+	raw         bool // no WebSocket at all: what the operating system costs
+	aside       bool // listed, but not a peer to be compared with: an application's own work on top
+	ours        bool
+	readMessage bool // ours too, where messages get memory of their own
+	echo        bool // does nothing else
+	notHTTP     bool // its handshake is not behind net/http
+	deflate     bool // can compress, each message by itself
+	takeover    bool // and with reference to those before it
+	oneWriter   bool // leaves it to the application to write from one goroutine at a time
 }
 
 // A setting is what a server is asked to do.
@@ -55,7 +56,7 @@ type app func(send func([]byte) error) (receive func([]byte) error)
 var libraries = []library{
 	{name: "raw TCP", serve: serveRaw, raw: true, echo: true},
 	{name: "this library", module: "example.com/websocket", serve: serveOurs, ours: true, deflate: true, takeover: true},
-	{name: "this library, ReadMessage", module: "example.com/websocket", serve: serveOursReadMessage, aside: true, echo: true, deflate: true},
+	{name: "this library, ReadMessage", module: "example.com/websocket", serve: serveOursReadMessage, readMessage: true, aside: true, echo: true, deflate: true},
 	{name: "gorilla", module: "github.com/gorilla/websocket", serve: serveGorilla, oneWriter: true, deflate: true},
 	{name: "coder", module: "github.com/coder/websocket", serve: serveCoder, deflate: true, takeover: true},
 	{name: "gws", module: "github.com/lxzan/gws", serve: serveGWS, deflate: true, takeover: true},
@@ -87,6 +88,11 @@ func (s setting) listener() net.Listener {
 func (s setting) serveHTTP(h http.Handler) error {
 	return (&http.Server{Handler: h}).Serve(s.listener())
 }
+
+// echoes reports that the application is an echo. Where a goroutine a connection runs
+// it, it is a function of its own: idle connections keep the stack for the variables of
+// a larger one.
+func (s *setting) echoes() bool { return s.app == nil && s.cfg.Job != "broadcast" }
 
 // receiver is what the application does with messages of one connection; nil for
 // an echo. Join makes the connection one of those who get what is broadcast.
@@ -135,6 +141,19 @@ func (s *setting) keep(buf []byte) []byte {
 		return nil
 	}
 	return buf[:0]
+}
+
+// readBuffer returns the size of a read buffer that a connection keeps, where the
+// default is usual: messages should fit if they are large, and if what matters is the
+// memory of those that wait, it should not be larger than small messages need.
+func (s *setting) readBuffer(usual int) int {
+	switch {
+	case s.cfg.Idle:
+		return 256
+	case s.cfg.Large:
+		return 64 << 10
+	}
+	return usual
 }
 
 // readAll is io.ReadAll into memory that is used again.
