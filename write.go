@@ -69,7 +69,8 @@ type writer struct {
 }
 
 // largeWrite is the payload size from which a frame does not go through the queue
-// but straight from the caller's memory to the transport.
+// but straight from the caller's memory to the transport. (At 16 KiB that costs an echo
+// 1.06 times what the copy does: it takes deadlines, and the flusher role for itself.)
 const largeWrite = 32 << 10
 
 var errWriteTimeout = fmt.Errorf("the peer takes nothing (Options.WriteTimeout): %w", os.ErrDeadlineExceeded)

@@ -163,6 +163,6 @@ func works() []work {
 	}
 	return append(all, work{
 		name: "memory that each of 64 connections keeps of a burst of 1 MiB messages", unit: kib,
-		config: config{Idle: true, Large: true}, measure: burstMemory(64, 1<<20), takes: webSockets,
+		config: config{Idle: true, Large: true}, measure: burstMemory(64, 1<<20), takes: webSockets, against: nobody,
 	})
 }
