@@ -14,8 +14,9 @@ import (
 // more answers are to be expected: they are gathered, and if none of them is the
 // last, the reader writes them before it asks the transport for more. So a
 // pipelined exchange costs one write for all that one read has brought, and no
-// goroutine has to take part. But since nobody can know what the application does
-// next, whatever is gathered also calls a flusher, a goroutine that writes it
+// goroutine has to take part: to write each answer at once costs 20 times as much when
+// 64 messages of 64 B are in flight. But since nobody can know what the application
+// does next, whatever is gathered also calls a flusher, a goroutine that writes it
 // unless somebody has done so before.
 
 // A flusherRole says who holds the flusher role.

@@ -133,7 +133,8 @@ func (h *FrameHeader) unmask(dst, p []byte, offset int) {
 
 // readPayload takes the next bytes of a data frame's payload into p, which is not
 // longer than what is left of it. If there are none it may ask the next fill to
-// put them there: then it has to be called with the same p again.
+// put them there: then it has to be called with the same p again. (By way of a block
+// messages of 64 KiB and 1 MiB take 1.1 of the time.)
 func (c *Conn) readPayload(p []byte) (n int, err error) {
 	r := &c.in
 	switch {
