@@ -24,7 +24,8 @@ func (b broadcast) cost(p *process, d time.Duration) (float64, error) {
 	var end atomic.Uint64 // how many messages there are in all; 0 while that is open
 	for _, nc := range conns {
 		in, message, n := newReceiver(nc, 4<<10), announcement(), uint64(0)
-		receive := func() error {
+		done := func() bool { return end.Load() > 0 && n >= end.Load() }
+		l.addUntil(done, func() error {
 			for range b.burst {
 				mark(message, n)
 				if err := in.expect(opBinary, message); err != nil {
@@ -32,7 +33,7 @@ func (b broadcast) cost(p *process, d time.Duration) (float64, error) {
 				}
 				n++
 			}
-			if received.Add(1)%int64(b.conns) > 0 || n == end.Load() {
+			if received.Add(1)%int64(b.conns) > 0 || done() {
 				return nil
 			}
 			// The last one asks for more: at the end for one more burst, for those who
@@ -42,14 +43,7 @@ func (b broadcast) cost(p *process, d time.Duration) (float64, error) {
 			}
 			_, err := conns[0].Write(order)
 			return err
-		}
-		l.add(receive, b.burst, func() {
-			for l.failed.Load() == nil && (end.Load() == 0 || n < end.Load()) {
-				if err := receive(); err != nil {
-					l.failed.CompareAndSwap(nil, &err)
-				}
-			}
-		})
+		}, b.burst, func() {})
 	}
 	time.Sleep(warmUp) // until the last has joined
 	if _, err := conns[0].Write(order); err != nil {

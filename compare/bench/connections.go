@@ -37,21 +37,14 @@ func idleMemory(n int) measure {
 // at once. What the first burst needs for ever is not counted.
 func burstMemory(n, size int) measure {
 	burst := func(p *process, d time.Duration) (float64, error) {
-		before, err := p.memory()
-		if err != nil {
-			return 0, err
-		}
-		work, err := echo{n, 1, size}.begin(p)
-		if err != nil {
-			return 0, err
-		}
-		defer work.end()
-		time.Sleep(d)
-		if err := work.finish(); err != nil {
-			return 0, err
-		}
-		after, err := p.memory()
-		return float64(after-before) / 1024 / float64(n), err
+		return grown(p, n, func() (end func(), err error) {
+			work, err := echo{n, 1, size}.begin(p)
+			if err != nil {
+				return nil, err
+			}
+			time.Sleep(d)
+			return work.end, work.finish()
+		})
 	}
 	return func(p *process, d time.Duration) (float64, error) {
 		if _, err := burst(p, d); err != nil {
@@ -64,16 +57,27 @@ func burstMemory(n, size int) measure {
 // memoryAfter opens n connections, exchanges messages over each, and returns by how
 // many KiB the server has grown for each of them.
 func memoryAfter(p *process, n, messages, size int) (float64, error) {
+	return grown(p, n, func() (end func(), err error) {
+		conns, err := dial(p, n)
+		if err != nil {
+			return nil, err
+		}
+		return func() { closeAll(conns) }, exchangeOnce(p, conns, messages, size)
+	})
+}
+
+// grown returns by how many KiB the server has grown for each of n connections, when do
+// has opened them and they are at rest. It closes them with end.
+func grown(p *process, n int, do func() (end func(), err error)) (float64, error) {
 	before, err := p.memory()
 	if err != nil {
 		return 0, err
 	}
-	conns, err := dial(p, n)
-	if err != nil {
-		return 0, err
+	end, err := do()
+	if end != nil {
+		defer end()
 	}
-	defer closeAll(conns)
-	if err := exchangeOnce(p, conns, messages, size); err != nil {
+	if err != nil {
 		return 0, err
 	}
 	after, err := p.memory()

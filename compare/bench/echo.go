@@ -150,9 +150,14 @@ const patience = 20 * time.Second
 // add has a goroutine call exchange over and over, and count that many messages each
 // time, until the load ends.
 func (l *load) add(exchange func() error, messages int, stop func()) {
+	l.addUntil(l.stopping.Load, exchange, messages, stop)
+}
+
+// addUntil is add for a goroutine that has an end of its own.
+func (l *load) addUntil(done func() bool, exchange func() error, messages int, stop func()) {
 	l.working.Go(func() {
 		defer stop()
-		for !l.stopping.Load() {
+		for !done() {
 			if err := exchange(); err != nil {
 				l.failed.CompareAndSwap(nil, &err)
 				return
